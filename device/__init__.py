@@ -1,0 +1,1 @@
+"""What runs on the box: a camera sees the body, a small network plays."""

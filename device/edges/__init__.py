@@ -1,0 +1,1 @@
+"""One driver a file, each behind one narrow interface: `camera`, `audio`, `model`."""
