@@ -1,0 +1,232 @@
+"""The configuration: `default.toml`, overridden key by key, checked against the types below.
+
+Values have their home in `default.toml`; this file knows only what is allowed. `python -m device config` prints what holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar, cast, get_args, get_type_hints
+
+from device.core.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PATH = Path(__file__).with_name("default.toml")
+SYSTEM_PATH = Path("/etc/dance-sampler/config.toml")
+
+
+class _Rule(Protocol):
+    def allows(self, value: Any) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both allowed, and single values outside that mean something else."""
+
+    low: float
+    high: float
+    also: tuple[float, ...] = ()
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether the value may be used; NaN may not."""
+        return self.low <= value <= self.high or value in self.also
+
+    def __str__(self) -> str:
+        return " or ".join([f"{self.low:g} to {self.high:g}", *(f"{value:g}" for value in self.also)])
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A fixed list of words."""
+
+    words: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether the value is one of the words."""
+        return value in self.words
+
+    def __str__(self) -> str:
+        return " or ".join(self.words)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """The picture that motion is measured in, in pixels."""
+
+    height: Annotated[int, Range(8, 1080)]
+    width: Annotated[int, Range(8, 1920)]
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """The motiongram's rule for capture and import; when playing, the bundle's own rule holds."""
+
+    difference_time_s: Annotated[float, Range(0, 1)]
+    threshold: Annotated[float, Range(0, 1)]
+    filter: Annotated[str, OneOf(("regular", "binary", "blob"))]
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The sound card; `period` in samples."""
+
+    device: str
+    rate_hz: Annotated[int, Range(8000, 192000)]
+    period: Annotated[int, Range(16, 4096)]
+    n_periods: Annotated[int, Range(2, 16)]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What plays: an empty `bundle` is the factory's, a `temperature` of -1 the bundle's own."""
+
+    bundle: str
+    runtime: Annotated[str, OneOf(("auto", "tflite-runtime", "ai-edge-litert"))]
+    variant: Annotated[str, OneOf(("f16", "int8"))]
+    mode: Annotated[str, OneOf(("stream", "segment"))]
+    temperature: Annotated[float, Range(0, 2, also=(-1,))]
+    noise_time_s: Annotated[float, Range(0.01, 60)]
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What is heard when no frames come."""
+
+    hold_s: Annotated[float, Range(0, 10)]
+    fade_s: Annotated[float, Range(0, 10)]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, one section a field.
+
+    Attributes
+    ----------
+    origins : dict of str to str
+        For each key, such as 'audio.period', the file that its value came from.
+    """
+
+    camera: CameraConfig
+    motion: MotionConfig
+    audio: AudioConfig
+    model: ModelConfig
+    engine: EngineConfig
+    origins: dict[str, str]
+
+
+_SECTIONS: dict[str, type] = {
+    "camera": CameraConfig,
+    "motion": MotionConfig,
+    "audio": AudioConfig,
+    "model": ModelConfig,
+    "engine": EngineConfig,
+}
+
+
+def load_config(path: Path | None = None, system_path: Path = SYSTEM_PATH) -> Config:
+    """Read the configuration that holds: the defaults, overridden by the system's file, overridden by the given one.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A configuration file that must exist.
+    system_path : Path
+        The machine's own file, which may be absent.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, a key is unknown, or a value is of the wrong type or out of range.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    optional = [system_path] if system_path.exists() else []
+    for file in [DEFAULT_PATH, *optional, *([path] if path else [])]:
+        for key, value in _read(file):
+            values[key], origins[key] = value, str(file)
+    sections = {section: _build(kind, section, values) for section, kind in _SECTIONS.items()}
+    return Config(**cast(dict[str, Any], sections), origins=origins)
+
+
+def _read(file: Path) -> Iterator[tuple[str, Any]]:
+    """Give each 'section.key' of one file with its value, checked."""
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}; give a readable configuration file") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not TOML: {error}; mend that line") from error
+    for section, table in content.items():
+        if section not in _SECTIONS:
+            raise _unknown(file, section, list(_SECTIONS))
+        if not isinstance(table, dict):
+            raise ConfigError(f"{file}: {section} must be a table; write [{section}] with its keys on the lines below")
+        for key, value in table.items():
+            yield f"{section}.{key}", _checked(file, section, key, value)
+
+
+def _checked(file: Path, section: str, key: str, value: Any) -> Any:
+    """Give the value as its type, or say why not."""
+    hints = get_type_hints(_SECTIONS[section], include_extras=True)
+    if key not in hints:
+        raise _unknown(file, f"{section}.{key}", [f"{name}.{k.name}" for name in _SECTIONS for k in fields(_SECTIONS[name])])
+    kind, *rules = get_args(hints[key]) or (hints[key],)
+    allowed = ", ".join([{int: "a whole number", float: "a number", str: "a text"}[kind], *map(str, rules)])
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or not all(cast(_Rule, rule).allows(value) for rule in rules):
+        raise ConfigError(f"{file}: {section}.{key} = {_toml(value)} cannot be used; allowed is {allowed}")
+    return value
+
+
+def _unknown(file: Path, key: str, known: list[str]) -> ConfigError:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)
+    return ConfigError(f"{file}: there is no {key}; did you mean {nearest[0]}?")
+
+
+_Section = TypeVar("_Section")
+
+
+def _build(kind: type[_Section], section: str, values: dict[str, Any]) -> _Section:
+    return kind(**{key: values[f"{section}.{key}"] for key in get_type_hints(kind)})
+
+
+def _toml(value: Any) -> str:
+    """Write one value as TOML, whose basic strings are JSON's."""
+    if isinstance(value, (bool, str)):
+        return json.dumps(value, ensure_ascii=False)
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def effective_toml(config: Config) -> str:
+    """Write the configuration as TOML that `load_config` reads; a comment names the file of each value that is no default."""
+    lines: list[str] = []
+    for section, kind in _SECTIONS.items():
+        lines.append(f"[{section}]")
+        for key in get_type_hints(kind):
+            origin = config.origins[f"{section}.{key}"]
+            comment = "" if origin == str(DEFAULT_PATH) else f"  # {origin}"
+            lines.append(f"{key} = {_toml(getattr(getattr(config, section), key))}{comment}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `device config`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's configuration")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the configuration that holds."""
+    print(effective_toml(load_config(args.config)), end="")
+    return 0
