@@ -1,0 +1,224 @@
+"""The synth: spectra in, phase-continuous sound out.
+
+A spectrum says how loud each frequency is, not its phase. Peaks (the tonal part) carry their phase on from hop to
+hop at their own interpolated frequency, and the bins around a peak are locked to it: single pass spectrogram
+inversion (Beauregard, Harish and Wyse, "Single Pass Spectrogram Inversion", IEEE DSP 2015). Bins that stand out
+from nothing (breath, percussion) each carry a phase of their own that wanders; locked to a far peak they would
+sound as a buzz at the hop's rate. Of each inverse transform only the middle two hops are given out, under a
+Hann window: the resolution of the long transform with the delay of the short one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Complex = npt.NDArray[np.complex128]
+
+N_WANDERS = 61
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """What spectra mean; part of a bundle's manifest.
+
+    Attributes
+    ----------
+    rate_hz : int
+        Samples per second.
+    n_fft : int
+        Samples in one transform; a power of two.
+    hop : int
+        Samples between transforms, and half of what each gives out.
+    power : float
+        A spectrum is the magnitude to this power; a sine of amplitude 1 has magnitude 1 at its peak.
+    """
+
+    rate_hz: int = 48000
+    n_fft: int = 2048
+    hop: int = 128
+    power: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0 or self.hop <= 0 or not 0 < self.power <= 1:
+            raise ValueError(f"synth settings out of range: {self}")
+        if self.n_fft < 4 * self.hop or self.n_fft & (self.n_fft - 1):
+            raise ValueError(f"n_fft must be a power of two of at least four hops: {self}")
+
+    @property
+    def n_bins(self) -> int:
+        """Values in a spectrum."""
+        return self.n_fft // 2 + 1
+
+
+def analysis_window(n_fft: int) -> Float64:
+    """Periodic Hann window, shape (n_fft,), scaled so that a sine of amplitude 1 has magnitude 1 at its peak."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    return hann * (2.0 / hann.sum())
+
+
+def analyse(sound: Float32, centres: npt.NDArray[np.int64], settings: SynthSettings) -> Float32:
+    """Spectra of sound around given samples: the inverse of the synth, up to phase.
+
+    Parameters
+    ----------
+    sound : np.ndarray, shape (n_samples,), float32
+    centres : np.ndarray, shape (n,), int64
+        Samples at which to look; beyond the ends there is silence.
+    settings : SynthSettings
+
+    Returns
+    -------
+    np.ndarray, shape (n, n_bins), float32
+        Magnitudes to the power `settings.power`.
+    """
+    half = settings.n_fft // 2
+    padded = np.concatenate([np.zeros(half, np.float32), sound, np.zeros(half, np.float32)])
+    frames = np.lib.stride_tricks.sliding_window_view(padded, settings.n_fft)
+    window = analysis_window(settings.n_fft).astype(np.float32)
+    out = np.empty((len(centres), settings.n_bins), np.float32)
+    for start in range(0, len(centres), 512):
+        inside = np.clip(centres[start : start + 512], 0, len(frames) - 1)
+        out[start : start + 512] = np.abs(np.fft.rfft(frames[inside] * window)) ** settings.power
+    return out
+
+
+class Synth:
+    """Turns the newest spectrum into sound, hop by hop.
+
+    Parameters
+    ----------
+    settings : SynthSettings
+    seed : int
+        Of the phases; the same seed and spectra give the same sound to the bit.
+
+    Notes
+    -----
+    Audio path: `fill` allocates only what NumPy's transforms need, blocks on nothing and always fills.
+    One thread may call `set_spectrum` while another calls `fill`: the spectrum is taken over at the next hop by
+    one reference assignment.
+    """
+
+    PROMINENCE = 3.0
+    """A peak is tonal when it stands this far above the mean of the bins 3 to 5 away on both sides."""
+    FLOOR = 1e-5
+    """Magnitudes below this (-100 dB of full scale) are silence."""
+    WANDER_RAD = 0.9
+    """Standard deviation of a noise bin's phase from hop to hop."""
+    GLIDE_S = 0.002
+    """Time constant with which the sound moves to a new spectrum; less than a hop: at once."""
+
+    def __init__(self, settings: SynthSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self._seed = seed
+        hop, n_fft = settings.hop, settings.n_fft
+        self._share = 1.0 - np.exp(-hop / settings.rate_hz / self.GLIDE_S)
+        self._scale = 0.5 * n_fft / 2.0  # inverse of analysis_window's scaling: half the sum of a Hann window
+        self._fade = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)  # (2 * hop,) periodic Hann
+        self._advance_rad = 2 * np.pi * hop / n_fft  # of one bin in one hop
+        self._bin_turn = np.exp(1j * self._advance_rad * np.arange(settings.n_bins))
+        # A Hann window passes 3/8 of the power of noise, and two hops that agree only in part add up to less than two
+        # that agree: with the correlation that the wandering leaves, 3/4 + correlation / 4 of the power.
+        agreement = np.exp(-(self.WANDER_RAD**2) / 2)
+        self._noise_gain = np.sqrt(8.0 / 3.0 / (0.75 + 0.25 * agreement))
+        self._target: Float32 = np.zeros(settings.n_bins, np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew: silence, phases as at first."""
+        n_bins = self.settings.n_bins
+        rng = np.random.default_rng(self._seed)
+        self._phasor: Complex = np.exp(2j * np.pi * rng.random(n_bins))
+        self._wander = np.exp(1j * self.WANDER_RAD * rng.standard_normal((N_WANDERS, n_bins))) * self._bin_turn
+        self._n_hops = 0
+        self._target = np.zeros(n_bins, np.float32)
+        self._current: Float32 = np.zeros(n_bins, np.float32)
+        self._silent = True
+        self._tail: Float64 = np.zeros(self.settings.hop)
+        self._ready: Float64 = np.zeros(self.settings.hop)
+        self._n_ready = 0
+
+    def set_spectrum(self, spectrum: Float32) -> None:
+        """Give the spectrum to move to from the next hop on.
+
+        Parameters
+        ----------
+        spectrum : np.ndarray, shape (n_bins,), float32
+            Copied.
+        """
+        self._target = np.array(spectrum, np.float32)
+
+    def fill(self, block: Float32) -> None:
+        """Fill a block of any length with the next samples.
+
+        Parameters
+        ----------
+        block : np.ndarray, shape (n_samples,), float32
+            Written in place.
+        """
+        n_done = 0
+        while n_done < len(block):
+            if self._n_ready == 0:
+                self._next_hop()
+            n = min(self._n_ready, len(block) - n_done)
+            start = self.settings.hop - self._n_ready
+            block[n_done : n_done + n] = self._ready[start : start + n]
+            self._n_ready -= n
+            n_done += n
+
+    def _next_hop(self) -> None:
+        hop = self.settings.hop
+        self._glide()
+        self._ready = self._tail
+        if self._silent:
+            self._tail = np.zeros(hop)
+        else:
+            self._turn()
+            grain = np.fft.irfft(self._magnitude * self._phasor, self.settings.n_fft)
+            self._ready = self._tail + grain[-hop:] * self._fade[:hop]
+            self._tail = grain[:hop] * self._fade[hop:]
+        self._n_hops += 1
+        self._n_ready = hop
+
+    def _glide(self) -> None:
+        """Move the spectrum towards the newest and see its peaks anew."""
+        target = self._target
+        if target is self._current:
+            return
+        step = target - self._current
+        settled = np.abs(step).max() < 1e-4
+        self._current = target if settled else self._current + np.float32(self._share) * step
+        magnitude = self._current.astype(np.float64) ** (1.0 / self.settings.power)
+        magnitude[magnitude < self.FLOOR] = 0.0
+        magnitude[0] = magnitude[-1] = 0.0
+        self._silent = not magnitude.any()
+        if not self._silent:
+            self._see_peaks(magnitude)
+
+    def _see_peaks(self, magnitude: Float64) -> None:
+        """Find tonal peaks, the bins that each one leads, and how far it turns in a hop."""
+        peaks = np.flatnonzero((magnitude[1:-1] > magnitude[:-2]) & (magnitude[1:-1] >= magnitude[2:])) + 1
+        padded = np.pad(magnitude, 5)
+        around = sum(padded[peaks + 5 + k] for k in (-5, -4, -3, 3, 4, 5)) / 6.0
+        peaks = peaks[magnitude[peaks] > self.PROMINENCE * around]
+        bins = np.arange(len(magnitude))
+        if len(peaks) == 0:
+            self._leader, self._tonal, self._peak_turn = bins, np.zeros(len(bins), bool), self._bin_turn
+            self._magnitude = magnitude * (self._scale * self._noise_gain)
+            return
+        owner = np.searchsorted((peaks[1:] + peaks[:-1]) / 2.0, bins)
+        self._leader = peaks[owner]
+        self._tonal = np.abs(bins - self._leader) <= 3
+        left, middle, right = (np.log(magnitude[peaks + k] + 1e-12) for k in (-1, 0, 1))
+        offset = np.clip(0.5 * (left - right) / np.minimum(left - 2 * middle + right, -1e-9), -0.5, 0.5)
+        self._peak_turn = np.exp(1j * self._advance_rad * (peaks + offset))[owner]
+        self._magnitude = magnitude * np.where(self._tonal, self._scale, self._scale * self._noise_gain)
+
+    def _turn(self) -> None:
+        """Carry every phase on by one hop."""
+        noisy = self._phasor * self._wander[self._n_hops % N_WANDERS]
+        self._phasor = np.where(self._tonal, self._phasor[self._leader] * self._peak_turn, noisy)
