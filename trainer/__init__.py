@@ -1,0 +1,1 @@
+"""What runs on the workstation: takes in, bundles out."""
