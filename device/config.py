@@ -1,6 +1,7 @@
 """The configuration: `default.toml`, overridden key by key, checked against the types below.
 
-Values have their home in `default.toml`; this file knows only what is allowed. `python -m device config` prints what holds.
+Values have their home in `default.toml`; this file knows only what is allowed. `python -m device config` prints what
+holds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, Protocol, cast, get_args, get_type_hints
 
 from device.core.errors import ConfigError
 
@@ -154,8 +155,11 @@ def load_config(path: Path | None = None, system_path: Path = SYSTEM_PATH) -> Co
     for file in [DEFAULT_PATH, *optional, *([path] if path else [])]:
         for key, value in _read(file):
             values[key], origins[key] = value, str(file)
-    sections = {section: _build(kind, section, values) for section, kind in _SECTIONS.items()}
-    return Config(**cast(dict[str, Any], sections), origins=origins)
+    sections: dict[str, Any] = {
+        section: kind(**{field.name: values[f"{section}.{field.name}"] for field in fields(kind)})
+        for section, kind in _SECTIONS.items()
+    }
+    return Config(**sections, origins=origins)
 
 
 def _read(file: Path) -> Iterator[tuple[str, Any]]:
@@ -179,7 +183,8 @@ def _checked(file: Path, section: str, key: str, value: Any) -> Any:
     """Give the value as its type, or say why not."""
     hints = get_type_hints(_SECTIONS[section], include_extras=True)
     if key not in hints:
-        raise _unknown(file, f"{section}.{key}", [f"{name}.{k.name}" for name in _SECTIONS for k in fields(_SECTIONS[name])])
+        known = [f"{name}.{field.name}" for name, kind in _SECTIONS.items() for field in fields(kind)]
+        raise _unknown(file, f"{section}.{key}", known)
     kind, *rules = get_args(hints[key]) or (hints[key],)
     allowed = ", ".join([{int: "a whole number", float: "a number", str: "a text"}[kind], *map(str, rules)])
     if kind is float and type(value) is int:
@@ -194,13 +199,6 @@ def _unknown(file: Path, key: str, known: list[str]) -> ConfigError:
     return ConfigError(f"{file}: there is no {key}; did you mean {nearest[0]}?")
 
 
-_Section = TypeVar("_Section")
-
-
-def _build(kind: type[_Section], section: str, values: dict[str, Any]) -> _Section:
-    return kind(**{key: values[f"{section}.{key}"] for key in get_type_hints(kind)})
-
-
 def _toml(value: Any) -> str:
     """Write one value as TOML, whose basic strings are JSON's."""
     if isinstance(value, (bool, str)):
@@ -209,11 +207,11 @@ def _toml(value: Any) -> str:
 
 
 def effective_toml(config: Config) -> str:
-    """Write the configuration as TOML that `load_config` reads; a comment names the file of each value that is no default."""
+    """Write the configuration as TOML that `load_config` reads, with the file of each value that is not the default."""
     lines: list[str] = []
     for section, kind in _SECTIONS.items():
         lines.append(f"[{section}]")
-        for key in get_type_hints(kind):
+        for key in (field.name for field in fields(kind)):
             origin = config.origins[f"{section}.{key}"]
             comment = "" if origin == str(DEFAULT_PATH) else f"  # {origin}"
             lines.append(f"{key} = {_toml(getattr(getattr(config, section), key))}{comment}")
@@ -223,7 +221,7 @@ def effective_toml(config: Config) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `device config`."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's configuration")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -1,0 +1,17 @@
+"""The box's commands: `python -m device COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+
+from device.cli import Command, run
+
+COMMANDS = {
+    "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
+    "config": Command("device.config", "print the configuration that holds"),
+    "models": Command("device.models", "list and verify bundles"),
+    "takes": Command("device.takes_command", "list and verify takes"),
+}
+
+if __name__ == "__main__":
+    sys.exit(run("device", "What runs on the box.", COMMANDS, sys.argv[1:]))

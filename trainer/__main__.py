@@ -1,0 +1,18 @@
+"""The workstation's commands: `python -m trainer COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+
+from device.cli import Command, run
+
+COMMANDS = {
+    "import": Command("trainer.importing", "make takes from videos with sound"),
+    "prepare": Command("trainer.prepare", "list the segments of takes, training and held-out"),
+    "train": Command("trainer.train", "train a model on takes"),
+    "evaluate": Command("trainer.evaluate", "play held-out takes and print how well sound follows motion"),
+    "export": Command("trainer.export", "write a trained model as a bundle"),
+}
+
+if __name__ == "__main__":
+    sys.exit(run("trainer", "What runs on the workstation.", COMMANDS, sys.argv[1:]))
