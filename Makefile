@@ -1,0 +1,102 @@
+# Every target does all of its own set-up, on Linux with Python 3.10 to 3.13: Debian's packages (installed as root, named
+# otherwise), the virtual environment .venv, and the pinned requirements. What is up to date is not done again.
+#
+#   make demo      the factory's bundle plays a clip of a dance: out/demo
+#   make trainer   set up for training: python -m trainer
+#   make test      lint, types and tests
+#   make clean     remove the virtual environment, caches and out
+#
+# Another Python: make demo PYTHON=python3.12
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := demo
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+ON_PI := $(findstring rpi,$(shell uname -r))
+
+PACKAGES := gcc pkg-config libasound2-dev libsystemd-dev openssh-client
+PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
+PACKAGES += $(if $(filter test lint,$(MAKECMDGOALS)),libgl1 libglib2.0-0)
+PACKAGES_PYTHON := python3 python3-venv python3-dev
+
+# One stamp a set of requirements, named after their content: a new content is a new stamp.
+content = $(firstword $(shell cat $(1) | sha256sum))
+DEVICE_READY := $(VENV)/ready-device-$(call content,requirements-device.txt)
+TRAINER_READY := $(VENV)/ready-trainer-$(call content,requirements-device.txt requirements-train.txt)
+TEST_READY := $(VENV)/ready-test-$(call content,requirements-device.txt requirements-train.txt pyproject.toml)
+
+.PHONY: demo trainer test lint clean
+
+demo: $(DEVICE_READY)
+	@mkdir -p out/demo
+	@$(RUN) -m device perform --camera file:device/factory/dance.mp4 --audio wav:out/demo/performance.wav --report out/demo
+	@echo "A dance, played: listen to out/demo/performance.wav, look at out/demo/performance.png"
+
+trainer: $(TRAINER_READY)
+	@echo "Ready: $(RUN) -m trainer --help"
+
+lint: $(TEST_READY)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+test: lint
+	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEVICE_READY): | $(VENV)/made
+	@$(call install,-r requirements-device.txt)
+	@touch $@
+
+$(TRAINER_READY): | $(DEVICE_READY)
+	@$(call install,-r requirements-train.txt)
+	@touch $@
+
+$(TEST_READY): | $(TRAINER_READY)
+	@$(call need_packages,$(PACKAGES))
+	@$(call install,-r requirements-train.txt --group test)
+	@touch $@
+
+# On a Pi, picamera2 is the system's.
+$(VENV)/made:
+	@$(call need_packages,$(PACKAGES) $$($(PYTHON) -c '$(HAS_HEADERS)' 2>/dev/null || echo $(PACKAGES_PYTHON)))
+	@$(PYTHON) -c '$(IS_SUPPORTED)'
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(if $(ON_PI),--system-site-packages) $(VENV)
+	@$(RUN) -m pip install --quiet pip==26.3
+	@touch $@
+
+# Can this Python make virtual environments and build extensions, and is it one of ours?
+HAS_HEADERS := import ensurepip, os, sys, sysconfig; \
+	sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))
+IS_SUPPORTED := import sys; v = sys.version_info; (3, 10) <= v[:2] <= (3, 13) or \
+	sys.exit("This is Python %d.%d; 3.10 to 3.13 is needed: make PYTHON=python3.11, say" % v[:2])
+
+# $(call install,REQUIREMENTS): with pip's progress on a terminal, quiet in a pipe.
+define install
+echo "Installing $(1) ..."; $(RUN) -m pip install $$([ -t 1 ] || echo --quiet) $(1)
+endef
+
+# $(call need_packages,NAMES): as root install those of Debian's packages that are missing, otherwise say how to.
+define need_packages
+if command -v dpkg-query >/dev/null; then \
+	have=$$(dpkg-query -W -f '$${db:Status-Status} $${Package} $${Provides}\n' | \
+		sed -n 's/^installed //; T; s/([^)]*)//g; s/,/ /g; p' | tr -s ' ' '\n'); \
+	missing=; for name in $(1); do grep -qxF "$$name" <<<"$$have" || missing+=" $$name"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ]; then \
+		echo "Installing Debian's$$missing ..."; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "Debian's packages are missing; run: sudo apt-get install -y$$missing" >&2; exit 1; \
+	fi; \
+fi
+endef
