@@ -16,6 +16,7 @@ from typing import NoReturn
 from device.core.errors import DanceSamplerError, UsageError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells give it
+_SET_UP = {"device": "make demo", "trainer": "make trainer"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def run(program: str, description: str, commands: Mapping[str, Command], argv: S
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(program, f"{place}{error.strerror or error}; make room or give access, then try again", 1)
+    except ModuleNotFoundError as error:
+        return _fail(program, f"{error.name} is not installed; run {_SET_UP[program]}, then use .venv/bin/python", 1)
     except KeyboardInterrupt:
         return _fail(program, "interrupted", INTERRUPTED)
 
