@@ -72,7 +72,7 @@ def allocate(takes_dir: Path) -> Path:
     with explained(takes_dir):
         takes_dir.mkdir(parents=True, exist_ok=True)
         while True:
-            number = max([*_marks(takes_dir), *map(_number, _folders(takes_dir))], default=0) + 1
+            number = max([*_marks(takes_dir), *map(_number, take_folders(takes_dir))], default=0) + 1
             folder = takes_dir / f"{number:04d}"
             try:
                 folder.mkdir()
@@ -255,6 +255,13 @@ class TakeWriter:
                 self._synced_s = self._clock()
 
 
+def take_folders(takes_dir: Path) -> list[Path]:
+    """List the folders of all takes, whole or not, by number."""
+    if not takes_dir.is_dir():
+        return []
+    return sorted((path for path in takes_dir.iterdir() if _FOLDER.fullmatch(path.name)), key=_number)
+
+
 def list_takes(takes_dir: Path, *, check: bool = True) -> list[Take]:
     """List the whole takes in a folder, by number; none if there is no such folder.
 
@@ -263,12 +270,12 @@ def list_takes(takes_dir: Path, *, check: bool = True) -> list[Take]:
     TakeError
         A take says it is whole and is not.
     """
-    return [Take.open(path, check=check) for path in _folders(takes_dir) if (path / FACTS).exists()]
+    return [Take.open(path, check=check) for path in take_folders(takes_dir) if (path / FACTS).exists()]
 
 
 def incomplete_takes(takes_dir: Path) -> list[Path]:
     """List the folders of takes that were cut short, or are being recorded now, by number."""
-    return [path for path in _folders(takes_dir) if not (path / FACTS).exists()]
+    return [path for path in take_folders(takes_dir) if not (path / FACTS).exists()]
 
 
 def salvage(path: Path) -> Take:
@@ -315,12 +322,6 @@ def _remember(takes_dir: Path, number: int) -> None:
 def _marks(takes_dir: Path) -> list[int]:
     found = [_MARK.fullmatch(path.name) for path in takes_dir.iterdir()]
     return [int(match.group(1)) for match in found if match]
-
-
-def _folders(takes_dir: Path) -> list[Path]:
-    if not takes_dir.is_dir():
-        return []
-    return sorted((path for path in takes_dir.iterdir() if _FOLDER.fullmatch(path.name)), key=_number)
 
 
 def _number(path: Path) -> int:
