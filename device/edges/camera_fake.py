@@ -55,7 +55,7 @@ class FakeCamera:
         self._times_s = _regular_times(fps, duration_s) if times_s is None else iter(times_s)
 
     def read(self) -> Frame | None:
-        """The next frame; None when there will be no more."""
+        """Give the next frame; None when there will be no more."""
         time_s = next(self._times_s, None)
         return None if time_s is None else Frame(self._picture(time_s), time_s)
 
@@ -80,7 +80,7 @@ def _sway(time_s: float) -> float:
 
 
 def _bar(height: int, width: int, place: float) -> npt.NDArray[np.uint8]:
-    """A bar with soft edges, so that it moves by fractions of a pixel."""
+    """Draw a bar with soft edges, so that it moves by fractions of a pixel."""
     bar_px = width / 8
     left_px = place * (width - bar_px)
     pixel = np.arange(width)

@@ -96,7 +96,7 @@ class CameraFile:
         self.start_s = self._first.time_s
 
     def read(self) -> Frame | None:
-        """The next picture; None after the last one and after `close`.
+        """Give the next picture; None after the last one and after `close`.
 
         Raises
         ------
@@ -134,13 +134,9 @@ class CameraFile:
             if packet is None:
                 return
             try:
-                pictures = packet.decode()
+                yield from self._stream.decode(packet)
             except FFmpegError:
                 self.truncated = True
-                continue
-            for picture in pictures:
-                assert isinstance(picture, VideoFrame)
-                yield picture
 
     def _time_of(self, picture: VideoFrame) -> float | None:
         """Time of a picture in seconds, None if it is not later than the last one."""
@@ -206,7 +202,7 @@ def _open_container(path: Path) -> InputContainer:
 
 
 def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The moving picture, not the cover of an album."""
+    """Find the moving picture, not the cover of an album."""
     for stream in container.streams.video:
         if Disposition.attached_pic not in stream.disposition:
             if stream.codec_context is None:

@@ -1,0 +1,289 @@
+"""A sound card through ALSA: mono blocks to every channel, the card's own clock, underruns counted and overcome."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from device.core.errors import AudioError
+from device.core.pcm import PcmEncoder, SampleFormat
+
+_log = logging.getLogger(__name__)
+
+# ALSA's names of the formats that can be played, the best first.
+_FORMATS: dict[str, SampleFormat] = {
+    "S32_LE": "int32",
+    "S24_3LE": "int24",
+    "S24_LE": "int24in32",
+    "S16_LE": "int16",
+    "FLOAT_LE": "float32",
+}
+
+# A card that underruns again and again while it is being filled, or takes nothing, is given up.
+_MAX_RESTARTS = 8
+_MAX_REFUSALS = 100
+
+_UNDERRUN = os.strerror(errno.EPIPE)
+_SUSPENDED = os.strerror(errno.ESTRPIPE)
+
+
+class AlsaOutput:
+    """Plays on a sound card, or on anything that ALSA's configuration names.
+
+    The card starts with its first samples, so these are silence up to one block short of a full buffer, then the first
+    block: every block is heard `buffer` samples after it was asked for, from the first one on, and again after an underrun.
+
+    Parameters
+    ----------
+    pcm : str
+        "default", "hw:CARD=Device", "plughw:1" and so on.
+    rate_hz : int
+        Samples per second; a card that runs at another rate is refused, nothing is resampled here.
+    period, n_periods : int
+        Block and number of blocks that the card is asked for; what it really has is in `period` and `buffer`.
+    channels : int
+        Channels to ask for; a card with another number gets what it has. All play the same.
+    alsa : module, optional
+        Stands in for pyalsaaudio.
+    monotonic_s : callable
+        Clock in seconds; only for pyalsaaudio 0.9, which says nothing of underruns.
+
+    Attributes
+    ----------
+    n_channels : int
+        Channels that the card really has.
+    sample_format : str
+        "int32", "int24", "int24in32", "int16" or "float32".
+
+    Raises
+    ------
+    AudioError
+        The card is missing, busy, runs at another rate or in no format that is known here.
+    """
+
+    def __init__(
+        self,
+        pcm: str = "default",
+        rate_hz: int = 48_000,
+        period: int = 128,
+        n_periods: int = 3,
+        channels: int = 2,
+        *,
+        alsa: ModuleType | Any = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = pcm
+        self._alsa = _pyalsaaudio() if alsa is None else alsa
+        self._closed = True
+        self._pcm, info = self._open(rate_hz, period, n_periods, channels)
+        self._closed = False
+        self.rate_hz = rate_hz
+        self.period = int(info["period_size"])
+        self.buffer = int(info["buffer_size"])
+        self.n_channels = int(info["channels"])
+        self.sample_format = _FORMATS[info["format_name"]]
+        self.n_xruns = 0
+        if (self.period, self.buffer) != (period, period * n_periods):
+            _log.info("%s has periods of %d in a buffer of %d samples", pcm, self.period, self.buffer)
+        self._encoder = PcmEncoder(self.sample_format, self.n_channels, n_max=self.buffer)
+        self._silence = memoryview(bytes(self.buffer * self._encoder.frame_bytes))
+        self._filled = False
+        self._hides_underruns = not hasattr(self._pcm, "state")
+        self._monotonic_s = monotonic_s
+        self._handed_over_s = 0.0
+
+    def write(self, block: npt.NDArray[np.float32]) -> None:
+        """Hand over one block of any length, waiting until there is room for it.
+
+        No memory is set aside here. An underrun is counted in `n_xruns`; then the buffer is filled up with silence and
+        the block, or what is left of it, is played.
+
+        Raises
+        ------
+        AudioError
+            The card is gone, or closed, or takes nothing.
+        """
+        if self._closed:
+            raise AudioError(f"sound card {self.name!r} is closed: nothing more can be played on it")
+        for first in range(0, len(block), self._encoder.n_max):
+            self._play(self._encoder.encode(block[first : first + self._encoder.n_max]))
+
+    def close(self) -> None:
+        """Let the card go at once; what it still holds is not played. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # pyalsaaudio's close() waits for the buffer to drain, and for ever on a card that hangs.
+            self._pcm.drop()
+        except self._alsa.ALSAAudioError as error:
+            _log.debug("%s could not be stopped, closing it: %s", self.name, error)
+        self._pcm.close()
+
+    def _open(self, rate_hz: int, period: int, n_periods: int, channels: int) -> tuple[Any, dict[str, Any]]:
+        """Open the card in the best format that it offers."""
+        wanted = next(iter(_FORMATS))
+        for _ in range(2):
+            pcm = self._pcm_in(wanted, rate_hz, period, n_periods, channels)
+            info = pcm.info()
+            try:
+                self._check_rate(pcm, info, rate_hz)
+                if info["format_name"] == wanted:
+                    return pcm, info
+                offered = pcm.getformats()
+                wanted = next((name for name in _FORMATS if name in offered), "")
+                if not wanted:
+                    raise AudioError(
+                        f"sound card {self.name!r} offers none of {', '.join(_FORMATS)}: use {_converting(self.name)!r}"
+                    )
+                if info["format_name"] == wanted:
+                    return pcm, info
+            except BaseException:
+                pcm.close()
+                raise
+            pcm.close()
+        raise AudioError(f"sound card {self.name!r} does not keep to {wanted}: use {_converting(self.name)!r}")
+
+    def _pcm_in(self, format_name: str, rate_hz: int, period: int, n_periods: int, channels: int) -> Any:
+        alsa = self._alsa
+        try:
+            return alsa.PCM(
+                type=alsa.PCM_PLAYBACK,
+                mode=alsa.PCM_NORMAL,
+                device=self.name,
+                rate=rate_hz,
+                channels=channels,
+                format=getattr(alsa, f"PCM_FORMAT_{format_name}"),
+                periodsize=period,
+                periods=n_periods,
+            )
+        except alsa.ALSAAudioError as error:
+            raise AudioError(self._refusal(str(error))) from error
+
+    def _refusal(self, reason: str) -> str:
+        """Say why the card could not be opened and what can be done."""
+        cards = list_cards(self._alsa)
+        there = f"there {'is' if len(cards) == 1 else 'are'} {', '.join(cards)}" if cards else "no card is plugged in"
+        if os.strerror(errno.EBUSY) in reason:
+            return f"sound card {self.name!r} is busy: stop the program that plays on it, or choose another; {there}"
+        if os.strerror(errno.EACCES) in reason:
+            return f"sound card {self.name!r} may not be used: add this user to the group audio"
+        if any(os.strerror(code) in reason for code in (errno.ENOENT, errno.ENODEV, errno.ENXIO)):
+            return f"there is no sound card {self.name!r}: plug it in or choose another; {there}"
+        return f"sound card {self.name!r} cannot be used ({reason}): choose another; {there}"
+
+    def _check_rate(self, pcm: Any, info: dict[str, Any], rate_hz: int) -> None:
+        if info["rate"] != rate_hz:
+            raise AudioError(
+                f"sound card {self.name!r} does not run at {rate_hz} Hz, only at {_rates(pcm.getrates())}: "
+                f"choose another card, or let ALSA convert with {_converting(self.name)!r}"
+            )
+
+    def _play(self, rest: memoryview) -> None:
+        if self._hides_underruns:
+            self._look_at_clock()
+        for _ in range(_MAX_RESTARTS):
+            if not self._filled:
+                self._filled = True
+                self._push(self._silence[: max(len(self._silence) - len(rest), 0)])
+            if self._filled:
+                rest = self._push(rest)
+            if self._filled:
+                self._handed_over_s = self._monotonic_s()
+                return
+        raise AudioError(f"sound card {self.name!r} runs empty while it is being filled: ask for longer or more periods")
+
+    def _push(self, rest: memoryview) -> memoryview:
+        """Write all of it; after an underrun `_filled` is False, and what was not written is given back."""
+        n_refusals = 0
+        while rest:
+            n_written = self._write_some(rest)
+            if n_written == -errno.EPIPE:
+                self.n_xruns += 1
+                self._filled = False
+                break
+            n_refusals += n_written == 0
+            if n_written < 0 or n_refusals > _MAX_REFUSALS:
+                raise AudioError(f"sound card {self.name!r} takes no sound: unplug it and plug it in again")
+            rest = rest[n_written * self._encoder.frame_bytes :]
+        return rest
+
+    def _write_some(self, samples: memoryview) -> int:
+        """Write what fits; the number of samples written, or -EPIPE after an underrun, whatever the version says."""
+        try:
+            return int(self._pcm.write(samples))  # 0.11 returns -EPIPE.
+        except self._alsa.ALSAAudioError as error:
+            reason = str(error)
+            if _UNDERRUN in reason:  # 0.10 raises, and is ready for the next write.
+                return -errno.EPIPE
+            if _SUSPENDED in reason:  # The machine slept; once stopped, the next write starts again.
+                self._pcm.drop()
+                return -errno.EPIPE
+            raise AudioError(f"sound card {self.name!r} is gone ({reason}): plug it in again") from error
+
+    def _look_at_clock(self) -> None:
+        """Tell an underrun by the time since the last block: 0.9 fills in silently and says nothing."""
+        if self._filled and self._monotonic_s() - self._handed_over_s > self.buffer / self.rate_hz:
+            self.n_xruns += 1
+            self._filled = False
+
+
+def list_cards(alsa: ModuleType | Any = None) -> list[str]:
+    """Names of the sound cards that are plugged in, as `AlsaOutput` takes them ("hw:CARD=Device")."""
+    alsa = _pyalsaaudio() if alsa is None else alsa
+    return [f"hw:CARD={name}" for name in alsa.cards()]
+
+
+def _converting(pcm: str) -> str:
+    """Name of the same card with ALSA's conversions before it."""
+    return f"plug{pcm}" if pcm.startswith("hw:") else f"plug:{pcm}"
+
+
+def _rates(rates: int | tuple[int, int] | list[int]) -> str:
+    if isinstance(rates, int):
+        return f"{rates} Hz"
+    if isinstance(rates, tuple):
+        return f"{rates[0]} to {rates[1]} Hz"
+    return f"{', '.join(str(rate) for rate in rates)} Hz"
+
+
+def _pyalsaaudio() -> ModuleType:
+    try:
+        import alsaaudio
+    except ImportError as error:
+        raise AudioError(
+            "playing on a sound card needs pyalsaaudio: apt-get install gcc python3-dev libasound2-dev, "
+            "then pip install -r requirements-device.txt"
+        ) from error
+    _hush()
+    return alsaaudio  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _hush() -> object:
+    """Send what alsa-lib prints on standard error to the debug log; our own error says it in one line.
+
+    The handler is returned so that it lives as long as the process.
+    """
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+
+    # C passes more arguments after these; they are not looked at.
+    @kind
+    def handler(_file: bytes, _line: int, function: bytes, code: int, text: bytes) -> None:
+        _log.debug("alsa-lib: %s: %s (%d)", function, text, code)
+
+    try:
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(handler)
+    except (OSError, AttributeError) as error:
+        _log.debug("alsa-lib keeps its own messages: %s", error)
+    return handler
