@@ -73,7 +73,7 @@ class TfliteModel:
         self.n_columns, self.n_features = (int(n) for n in inputs["motion"]["shape"][1:])
         self.n_latent = int(inputs["noise"]["shape"][1])
         self.n_bins = int(output["shape"][1])
-        # The interpreter refuses to run while a view of its memory lives, so the way to each view is bound, not the view.
+        # The interpreter refuses to run while a view of its memory lives: bound is the way to each view, not the view.
         self._motion, self._noise, self._position = (
             self._interpreter.tensor(inputs[name]["index"]) for name in ("motion", "noise", "position")
         )
@@ -108,7 +108,7 @@ class TfliteModel:
 
 
 def _load(data: bytes, runtime: str, variant: str) -> Any:
-    """The interpreter of one runtime, with its tensors allocated, on one thread."""
+    """Make an interpreter of one runtime on one thread, with its tensors allocated."""
     if runtime not in RUNTIMES:
         raise ModelError(f"there is no runtime called '{runtime}': choose from {', '.join(RUNTIMES)}")
     if runtime not in installed_runtimes():

@@ -1,0 +1,350 @@
+"""Bundles on disk: load one that can be trusted, write one in one step, sign one.
+
+Nothing of a bundle is used before it is checked: the folder's listing, the signature, the manifest, the sha256 of
+every file, and only then the model, which must repeat its golden examples on the runtime that will play it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from device.core.bundle import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MAX_MODEL_BYTES,
+    MODEL_FILES,
+    SIGNATURE,
+    Manifest,
+    build_manifest,
+    describe_files,
+    parse_manifest,
+)
+from device.core.errors import BundleError, ModelError
+from device.core.golden import Golden, largest_error
+from device.edges.model import SpectrumModel
+from device.edges.model_tflite import RUNTIMES, TfliteModel, installed_runtimes
+from device.signature import check_signature, sign_file
+
+FACTORY = Path(__file__).parent / "factory" / "bundle"
+"""The bundle that a new box plays."""
+
+_MAX_SIGNATURE_BYTES = 64 << 10
+_NAMES = {MANIFEST, SIGNATURE, *MODEL_FILES.values()}
+
+
+@dataclass(frozen=True, eq=False)
+class BundleFiles:
+    """A bundle whose files were read and checked, and not run.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        What the model is.
+    models : Mapping[str, bytes]
+        Variant -> its file.
+    signer : str or None
+        Name of the allowed signer, where one was asked for.
+    """
+
+    manifest: Manifest
+    models: Mapping[str, bytes]
+    signer: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that plays.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    manifest : Manifest
+        What the model is.
+    model : TfliteModel
+        The variant that was asked for, on its runtime; it repeats the golden examples.
+    golden_error : float
+        Largest absolute error of any bin there.
+    """
+
+    path: Path
+    manifest: Manifest
+    model: TfliteModel
+    golden_error: float
+
+
+def load_bundle(path: Path, variant: str = "f16", runtime: str = "auto", allowed_signers: Path | None = None) -> Bundle:
+    """Load a bundle so that it plays.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    variant : str
+        'f16' or 'int8'.
+    runtime : str
+        'tflite-runtime', 'ai-edge-litert', or 'auto': the one that is installed; tflite-runtime if both are.
+    allowed_signers : Path or None
+        See `read_bundle`.
+
+    Raises
+    ------
+    BundleError
+        The bundle is not whole, was changed, is of a newer format, is signed by someone else, or does not repeat
+        its golden examples.
+    ModelError
+        The runtime is missing or cannot load the model.
+    """
+    if variant not in MODEL_FILES:
+        raise ModelError(f"there is no variant called '{variant}': choose from {', '.join(MODEL_FILES)}")
+    runtime = choose_runtime(runtime)
+    files = read_bundle(path, allowed_signers)
+    return run_bundle(path, files, variant, runtime)
+
+
+def choose_runtime(runtime: str = "auto") -> str:
+    """Name of the runtime to use.
+
+    Raises
+    ------
+    ModelError
+        None is installed.
+    """
+    if runtime != "auto":
+        return runtime
+    installed = installed_runtimes()
+    if not installed:
+        raise ModelError(
+            f"no TFLite runtime is installed ({' or '.join(RUNTIMES)}): "
+            "install one with: pip install -r requirements-device.txt"
+        )
+    return installed[0]
+
+
+def read_bundle(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
+    """Read and check all files of a bundle; no model is loaded.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    allowed_signers : Path or None
+        Who may sign, in the format of ssh-keygen(1), ALLOWED SIGNERS; an unsigned bundle is refused then. None: a
+        bundle may be unsigned, and a signature may be anyone's.
+
+    Raises
+    ------
+    BundleError
+        As in `load_bundle`.
+    """
+    with _named(path):
+        names = _list(path)
+        data = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
+        signer = None
+        if SIGNATURE in names:
+            _read(path, SIGNATURE, _MAX_SIGNATURE_BYTES)
+            signer = check_signature(data, path / SIGNATURE, allowed_signers)
+        manifest = parse_manifest(data)
+        _check_signed(manifest.signed, SIGNATURE in names, allowed_signers)
+        if missing := sorted(manifest.files.keys() - names):
+            raise BundleError(f"{missing[0]} is missing: send the bundle again")
+        models = {}
+        for variant, name in MODEL_FILES.items():
+            entry = manifest.files[name]
+            models[variant] = _read(path, name, MAX_MODEL_BYTES, entry.size)
+            if hashlib.sha256(models[variant]).hexdigest() != entry.sha256:
+                raise BundleError(f"{name} was changed or damaged: send the bundle again")
+        return BundleFiles(manifest, models, signer)
+
+
+def run_bundle(path: Path, files: BundleFiles, variant: str, runtime: str) -> Bundle:
+    """Load one variant of a checked bundle and make sure that it repeats its golden examples.
+
+    Raises
+    ------
+    BundleError, ModelError
+        As in `load_bundle`.
+    """
+    with _named(path):
+        model = TfliteModel(files.models[variant], runtime, variant)
+        check_shapes(model, files.manifest)
+        return Bundle(path, files.manifest, model, check_golden(model, files.manifest.golden))
+
+
+def check_shapes(model: SpectrumModel, manifest: Manifest) -> None:
+    """Raise BundleError unless a model takes and gives what its manifest says."""
+    says = (manifest.n_columns, manifest.n_features, manifest.n_latent, manifest.n_bins)
+    has = (model.n_columns, model.n_features, model.n_latent, model.n_bins)
+    if says != has:
+        raise BundleError(
+            f"the {model.variant} model has (columns, features, latents, bins) {has} but manifest.json says {says}: "
+            "export the bundle again"
+        )
+
+
+def check_golden(model: SpectrumModel, golden: Golden) -> float:
+    """Largest absolute error of a model on its golden examples.
+
+    Raises
+    ------
+    BundleError
+        The error is above the tolerance, or the model gave something that is not a number.
+    """
+    expected, tolerance = golden.expected(model.variant, model.runtime)
+    examples = zip(golden.motion, golden.noise, golden.position, strict=True)
+    outputs = np.stack([model.run(motion, noise, float(position)).copy() for motion, noise, position in examples])
+    error = largest_error(outputs, expected)
+    if not error <= tolerance:
+        raise BundleError(
+            f"the {model.variant} model on {model.runtime} is {error:.3g} off its golden outputs, {tolerance:.3g} is "
+            "allowed: choose the other variant or runtime, or export the bundle again"
+        )
+    return error
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], key: Path | None = None) -> None:
+    """Write a bundle in one step: whole or not at all.
+
+    It is built in a folder beside `path`, read back and checked, then moved into place. A bundle that lies there is
+    replaced; anything else is left alone.
+
+    Parameters
+    ----------
+    path : Path
+        Folder to make.
+    manifest : Manifest
+        `files` and `signed` are filled in here.
+    files : Mapping[str, bytes]
+        'model.f16.tflite' and 'model.int8.tflite'.
+    key : Path or None
+        OpenSSH key to sign with; None: the bundle is marked unsigned.
+
+    Raises
+    ------
+    BundleError
+        The manifest does not fit, the key cannot be used, or something else lies at `path`.
+    """
+    path = Path(os.path.realpath(path))
+    _check_replaceable(path)
+    data = build_manifest(replace(manifest, files=describe_files(files), signed=key is not None))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            new = Path(scratch) / "new"
+            new.mkdir(mode=0o755)
+            for name, content in {**files, MANIFEST: data}.items():
+                (new / name).write_bytes(content)
+            if key is not None:
+                sign_file(new / MANIFEST, key)
+            read_bundle(new)
+            for made in [*new.iterdir(), new]:
+                _sync(made)
+            _move_into_place(new, path, Path(scratch) / "old")
+        _sync(path.parent)
+    except OSError as error:
+        raise BundleError(
+            f"the bundle cannot be written to {path} ({error.strerror}): choose another folder"
+        ) from error
+
+
+def sign(path: Path, key: Path) -> None:
+    """Sign a bundle that lies on disk, with an OpenSSH key; whole or not at all.
+
+    Raises
+    ------
+    BundleError
+        The bundle is not whole, or the key cannot be used.
+    """
+    files = read_bundle(path)
+    write_bundle(path, files.manifest, {MODEL_FILES[variant]: data for variant, data in files.models.items()}, key)
+
+
+def _list(path: Path) -> set[str]:
+    """Names in a bundle's folder; only plain files with names of ours may lie there."""
+    try:
+        with os.scandir(path) as entries:
+            found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    except OSError as error:
+        raise BundleError(f"there is no folder that can be read ({error.strerror}): name a bundle's folder") from error
+    if MANIFEST not in found:
+        raise BundleError(f"{MANIFEST} is missing: name a bundle's folder, or send the bundle again")
+    if extra := sorted(found.keys() - _NAMES):
+        raise BundleError(f"{extra[0][:60]!r} does not belong in a bundle: remove it, or send the bundle again")
+    if odd := sorted(name for name, is_plain in found.items() if not is_plain):
+        raise BundleError(f"{odd[0]} is a link or folder, not a plain file: send the bundle again")
+    return set(found)
+
+
+def _read(path: Path, name: str, most_bytes: int, size: int | None = None) -> bytes:
+    """Read one plain file of at most, or of exactly, so many bytes. The size is checked before anything is read."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(path / name, flags), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
+                raise BundleError(
+                    f"{name} is larger than {most_bytes >> 10} KiB or no plain file: send the bundle again"
+                )
+            if size is not None and status.st_size != size:
+                raise BundleError(f"{name} has {status.st_size} bytes, not {size}: send the bundle again")
+            return file.read(status.st_size)
+    except OSError as error:
+        raise BundleError(f"{name} cannot be read ({error.strerror}): send the bundle again") from error
+
+
+def _check_signed(says_signed: bool, has_signature: bool, allowed_signers: Path | None) -> None:
+    if says_signed and not has_signature:
+        raise BundleError(f"{SIGNATURE} is missing from this signed bundle: send the bundle again")
+    if has_signature and not says_signed:
+        raise BundleError(f"{SIGNATURE} lies in a bundle marked unsigned: send the bundle again")
+    if allowed_signers is not None and not has_signature:
+        raise BundleError(f"it is not signed, and only signers in {allowed_signers} are allowed: export it with a key")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Make sure that no more than an empty folder or a bundle lies at `path`."""
+    if not path.exists():
+        return
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {""}
+    if names and not (MANIFEST in names and names <= _NAMES):
+        raise BundleError(f"{path} holds something that is not a bundle: choose another folder")
+
+
+def _move_into_place(new: Path, path: Path, old: Path) -> None:
+    """Move a folder to `path`; what lies there goes to `old`, and comes back if the move fails."""
+    try:
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except BaseException:  # an interrupt must not lose the old one either
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or folder to the disk."""
+    with contextlib.suppress(PermissionError):  # Windows cannot open folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the bundle's folder before what is wrong with it."""
+    try:
+        yield
+    except (BundleError, ModelError) as error:
+        raise type(error)(f"bundle {path}: {error}") from error

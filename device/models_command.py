@@ -1,0 +1,105 @@
+"""`python -m device models list|verify`: what bundles there are, and whether they can be trusted here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from device.core.bundle import MODEL_FILES, Manifest
+from device.core.errors import BundleError
+from device.edges.model_tflite import installed_runtimes
+from device.models import FACTORY, BundleFiles, choose_runtime, read_bundle, run_bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `device models`."""
+    commands = parser.add_subparsers(dest="models_command", required=True, metavar="list|verify")
+    listing = commands.add_parser("list", help="list the factory's bundle and those in a folder")
+    listing.add_argument("folder", nargs="?", type=Path, help="folder whose bundles are listed too")
+    verify = commands.add_parser("verify", help="check a bundle's files and signature, and play its golden examples")
+    verify.add_argument("bundle", nargs="?", type=Path, default=FACTORY, help="a bundle's folder (the factory's)")
+    verify.add_argument(
+        "--allowed-signers", type=Path, metavar="FILE", help="who may sign: ssh-keygen(1), ALLOWED SIGNERS"
+    )
+    for command in (listing, verify):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """List or verify bundles."""
+    return _list(args) if args.models_command == "list" else _verify(args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    """Print one line a bundle; a broken one is listed with what is wrong with it."""
+    candidates = [FACTORY]
+    if args.folder is not None:
+        if not args.folder.is_dir():
+            raise BundleError(f"there is no folder {args.folder}: name a folder that holds bundles")
+        candidates += sorted(path for path in args.folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    rows = [_describe(path) for path in candidates]
+    if args.json:
+        print(json.dumps({"bundles": rows}))
+        return 0
+    for row in rows:
+        print(row["error"] if "error" in row else _line(row))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Check a bundle and play its golden examples with each variant on each runtime that is installed."""
+    files = read_bundle(args.bundle, args.allowed_signers)
+    runtimes = installed_runtimes() or [choose_runtime()]  # which says that none is installed
+    checks: list[dict[str, Any]] = [
+        {
+            "variant": variant,
+            "runtime": runtime,
+            "golden_error": run_bundle(args.bundle, files, variant, runtime).golden_error,
+            "tolerance": files.manifest.golden.expected(variant, runtime)[1],
+        }
+        for variant in MODEL_FILES
+        for runtime in runtimes
+    ]
+    row = {**_row(args.bundle, files), "checks": checks}
+    if args.json:
+        print(json.dumps(row))
+        return 0
+    print(_line(row))
+    for check in checks:
+        error, allowed = check["golden_error"], check["tolerance"]
+        print(f"  {check['variant']} on {check['runtime']}: golden error {error:.2g}, {allowed:.2g} allowed")
+    return 0
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    try:
+        return _row(path, read_bundle(path))
+    except BundleError as error:
+        return {"path": str(path), "error": str(error)}
+
+
+def _row(path: Path, files: BundleFiles) -> dict[str, Any]:
+    """Give what a line or a JSON object says of a bundle."""
+    manifest: Manifest = files.manifest
+    return {
+        "path": str(path),
+        "name": manifest.name,
+        "version": manifest.version,
+        "signed": manifest.signed,
+        "signer": files.signer,
+        "segment_s": manifest.segment_s,
+        "rate_hz": manifest.rate_hz,
+        "temperature": manifest.temperature,
+        "n_bytes": sum(entry.size for entry in manifest.files.values()),
+        "figures": manifest.figures,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    signed = f"signed by {row['signer']}" if row["signer"] else "signed" if row["signed"] else "unsigned"
+    return (
+        f"{row['name']} {row['version']}: {row['segment_s']:g} s at {row['rate_hz']} Hz, "
+        f"{row['n_bytes'] / 1e6:.1f} MB, {signed}, {row['path']}"
+    )
