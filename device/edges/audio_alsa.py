@@ -41,7 +41,7 @@ class AlsaOutput:
     """Plays on a sound card, or on anything that ALSA's configuration names.
 
     The card starts with its first samples, so these are silence up to one block short of a full buffer, then the first
-    block: every block is heard `buffer` samples after it was asked for, from the first one on, and again after an underrun.
+    block: from the first one on, and again after an underrun, a block waits `buffer` samples at most to be heard.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class AlsaOutput:
             if self._filled:
                 self._handed_over_s = self._monotonic_s()
                 return
-        raise AudioError(f"sound card {self.name!r} runs empty while it is being filled: ask for longer or more periods")
+        raise AudioError(f"sound card {self.name!r} runs empty while it is filled: ask for longer or more periods")
 
     def _push(self, rest: memoryview) -> memoryview:
         """Write all of it; after an underrun `_filled` is False, and what was not written is given back."""
@@ -278,10 +278,10 @@ def _hush() -> object:
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
 
     # C passes more arguments after these; they are not looked at.
-    @kind
-    def handler(_file: bytes, _line: int, function: bytes, code: int, text: bytes) -> None:
+    def note(_file: bytes, _line: int, function: bytes, code: int, text: bytes) -> None:
         _log.debug("alsa-lib: %s: %s (%d)", function, text, code)
 
+    handler = kind(note)
     try:
         ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(handler)
     except (OSError, AttributeError) as error:

@@ -24,8 +24,8 @@ from device.core.frame import Frame
 _log = logging.getLogger(__name__)
 
 # Area averaging with exact rounding: within 0.52 grey levels of the exact mean from 4K down to 48 x 64, and the same
-# bits on every processor.
-_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+# bits on every processor. The flags are swscale's SWS_ACCURATE_RND and SWS_BITEXACT, which PyAV 17 has no names for.
+_SCALING = int(Interpolation.AREA) | 0x40000 | 0x80000
 
 # What a file that names no rate is taken to have.
 _DEFAULT_FPS = 25.0
