@@ -9,7 +9,7 @@ from device.cli import Command, run
 COMMANDS = {
     "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
     "config": Command("device.config", "print the configuration that holds"),
-    "models": Command("device.models", "list and verify bundles"),
+    "models": Command("device.models_command", "list and verify bundles"),
     "takes": Command("device.takes_command", "list and verify takes"),
 }
 
