@@ -1,0 +1,187 @@
+"""The engine: one player and one voice, run by a virtual clock or by the real one.
+
+Both clocks do the same for a frame (`Player.on_frame`) and for a block (`Voice.fill`); they differ in who waits. Under
+the virtual clock, here, nobody does: blocks are made in the order in which a card with this buffer would have asked for
+them, so that the sound hangs on nothing but its input. The real clock, with its threads, is in `device.stage`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from device.core.errors import CameraError, ConfigError
+from device.core.frame import Frame
+from device.core.synth import Synth
+from device.core.timeline import Timeline
+from device.desk import TAIL_S, Desk, Event, Progress
+from device.edges.audio import AudioOutput
+from device.edges.camera import Camera
+from device.edges.model import Float32
+from device.performance import Performance, Tape
+from device.player import Player, PlayerSettings
+from device.stage import run_real
+from device.voice import Voice
+
+__all__ = [
+    "Performance",
+    "Player",
+    "PlayerSettings",
+    "Tape",
+    "Voice",
+    "camera_frames",
+    "play_virtual",
+    "run_real",
+    "run_virtual",
+]
+
+
+def camera_frames(camera: Camera) -> Iterator[Frame]:
+    """Give all frames of a camera, to the last."""
+    while (frame := camera.read()) is not None:
+        yield frame
+
+
+def run_virtual(
+    events: Iterable[Event],
+    voice: Voice,
+    output: AudioOutput,
+    *,
+    seconds: float | None = None,
+    tape: Tape | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Performance:
+    """Play events as fast as possible.
+
+    Block k, samples k * period and on, is made of exactly the frames up to k * period - buffer samples after the
+    first: sample 0 is the time of the first frame, and each frame is heard the buffer and at most one period later.
+
+    Parameters
+    ----------
+    events : iterable of Frame or of (column, time_s)
+        Columns are shape (height + width,), float32.
+    voice : Voice
+        With its player.
+    output : AudioOutput
+        Where the sound goes; its `period` and `buffer` count. A card that waits sets the pace, nothing else.
+    seconds : float, optional
+        Frames from this time on after the first are left out.
+    tape : Tape, optional
+        Keeps columns and sound for a report.
+    progress : callable, optional
+        Told the seconds played, for each frame.
+    stop : threading.Event, optional
+        Ends the performance early, with a short fade.
+
+    Returns
+    -------
+    Performance
+        `frame_to_sound` is exact here; `engine` is the wall-clock time that the work took.
+
+    Raises
+    ------
+    ConfigError
+        The buffer is longer than what is heard after the last frame.
+    CameraError
+        There was no frame.
+    """
+    rate_hz, buffer = output.rate_hz, output.buffer
+    if buffer >= TAIL_S * rate_hz:
+        raise ConfigError(
+            f"an audio buffer of {buffer / rate_hz:g} s is as long as the sound after the last frame: "
+            "set audio.period or audio.n_periods lower"
+        )
+    stop = stop or threading.Event()
+    desk, timeline = Desk(voice, output, tape), Timeline()
+    timed = _timed(events, timeline, seconds)
+    following = next(timed, None)
+    if following is None:
+        raise CameraError("the camera gave no frame: check the clip or the camera")
+    first_s = following[1]
+    while following is not None and not stop.is_set():
+        event, time_s = following
+        # A thousandth of a sample early: rounding must not cost a block.
+        _play_until(desk, first_s, math.ceil((time_s - first_s) * rate_hz - 1e-3) + buffer, stop)
+        # Before this frame is taken, for the time that the camera needs is none of the engine's.
+        following = next(timed, None)
+        desk.take_event(event, time_s, time.perf_counter())
+        if progress is not None:
+            progress(desk.n_samples / rate_hz)
+    _play_until(desk, first_s, desk.n_at_end(timeline, seconds), stop, exactly=True)
+    if stop.is_set():
+        _play_until(desk, first_s, desk.release(), threading.Event(), exactly=True)
+    return desk.performance(timeline)
+
+
+def play_virtual(
+    player: Player, synth: Synth, events: Iterable[Event], period: int = 128, buffer: int = 384, fade_s: float = 0.25
+) -> tuple[Float32, Performance]:
+    """Play events into memory: what `run_virtual` would have written to a file.
+
+    Parameters
+    ----------
+    player : Player
+    synth : Synth
+    events : iterable of Frame or of (column, time_s)
+        Columns are shape (height + width,), float32.
+    period, buffer : int
+        Samples; the sound is `buffer` late.
+    fade_s : float
+        See `Voice`.
+
+    Returns
+    -------
+    sound : np.ndarray, shape (n_samples,), float32
+        Sample 0 is the time of the first event.
+    performance : Performance
+    """
+    output = _Memory(synth.settings.rate_hz, period, buffer)
+    performance = run_virtual(events, Voice(player, synth, fade_s), output)
+    return np.concatenate(output.blocks), performance
+
+
+def _timed(events: Iterable[Event], timeline: Timeline, seconds: float | None) -> Iterator[tuple[Event, float]]:
+    """Give the events that can be played, with the times to go by."""
+    first_s = None
+    for event in events:
+        time_s = timeline.steady(event.time_s if isinstance(event, Frame) else event[1])
+        if time_s is None:
+            continue
+        first_s = time_s if first_s is None else first_s
+        if seconds is not None and time_s - first_s >= seconds - 1e-9:
+            return
+        yield event, time_s
+
+
+def _play_until(desk: Desk, first_s: float, n_end: int, stop: threading.Event, exactly: bool = False) -> None:
+    """Play whole blocks, up to and over a count of samples, or up to it exactly."""
+    output = desk.output
+    while desk.n_samples < n_end and not stop.is_set():
+        heard_s = first_s + desk.n_samples / output.rate_hz
+        block, news = desk.make_block(min(output.period, n_end - desk.n_samples) if exactly else output.period)
+        if news is not None:
+            desk.count_latency(time.perf_counter() - news.arrival_s, heard_s - news.time_s)
+        desk.hand_over(block)
+
+
+class _Memory:
+    """An output that keeps what it is given."""
+
+    def __init__(self, rate_hz: int, period: int, buffer: int) -> None:
+        self.rate_hz = rate_hz
+        self.period = period
+        self.buffer = buffer
+        self.n_xruns = 0
+        self.blocks: list[Float32] = []
+
+    def write(self, block: Float32) -> None:
+        """Keep a copy."""
+        self.blocks.append(block.copy())
+
+    def close(self) -> None:
+        """Do nothing."""
