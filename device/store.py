@@ -138,6 +138,11 @@ class TakeWriter:
         self._synced_s = clock()
 
     @property
+    def settings(self) -> MotionSettings:
+        """What the columns are made with."""
+        return self._facts.settings
+
+    @property
     def n_safe_columns(self) -> int:
         """Columns that a pulled plug can no longer take away."""
         return self._columns.n_synced_chunks * COLUMNS_PER_CHUNK
