@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -126,9 +127,15 @@ def test_a_missing_library_is_named_with_how_to_get_it(
     assert "a_library_that_nobody_has is not installed; run make demo" in capsys.readouterr().err
 
 
+# As a user's: Python keeps what is printed until the end.
+BUFFERED = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+
+
 def device(*argv: str, stdout: int | None = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "device", *argv]
-    return subprocess.run(command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=BUFFERED, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
 
 
 def test_a_full_disk_under_standard_output_is_a_failure() -> None:
@@ -140,7 +147,8 @@ def test_a_full_disk_under_standard_output_is_a_failure() -> None:
 
 def test_a_closed_pipe_under_standard_output_is_a_failure() -> None:
     command = [sys.executable, "-m", "device", "config"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=BUFFERED, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
