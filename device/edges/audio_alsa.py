@@ -98,7 +98,7 @@ class AlsaOutput:
         self._encoder = PcmEncoder(self.sample_format, self.n_channels, n_max=self.buffer)
         self._silence = memoryview(bytes(self.buffer * self._encoder.frame_bytes))
         self._filled = False
-        self._hides_underruns = not hasattr(self._pcm, "state")
+        self._tells_state = hasattr(self._pcm, "state")
         self._monotonic_s = monotonic_s
         self._handed_over_s = 0.0
 
@@ -123,11 +123,7 @@ class AlsaOutput:
         if self._closed:
             return
         self._closed = True
-        try:
-            # pyalsaaudio's close() waits for the buffer to drain, and for ever on a card that hangs.
-            self._pcm.drop()
-        except self._alsa.ALSAAudioError as error:
-            _log.debug("%s could not be stopped, closing it: %s", self.name, error)
+        self._stop()  # close() alone waits for the buffer to drain, and for ever on a card that hangs.
         self._pcm.close()
 
     def _open(self, rate_hz: int, period: int, n_periods: int, channels: int) -> tuple[Any, dict[str, Any]]:
@@ -190,8 +186,9 @@ class AlsaOutput:
             )
 
     def _play(self, rest: memoryview) -> None:
-        if self._hides_underruns:
-            self._look_at_clock()
+        if self._filled and self._has_run_empty():
+            self.n_xruns += 1
+            self._filled = False
         for _ in range(_MAX_RESTARTS):
             if not self._filled:
                 self._filled = True
@@ -227,15 +224,24 @@ class AlsaOutput:
             if _UNDERRUN in reason:  # 0.10 raises, and is ready for the next write.
                 return -errno.EPIPE
             if _SUSPENDED in reason:  # The machine slept; once stopped, the next write starts again.
-                self._pcm.drop()
+                self._stop()
                 return -errno.EPIPE
             raise AudioError(f"sound card {self.name!r} is gone ({reason}): plug it in again") from error
 
-    def _look_at_clock(self) -> None:
-        """Tell an underrun by the time since the last block: 0.9 fills in silently and says nothing."""
-        if self._filled and self._monotonic_s() - self._handed_over_s > self.buffer / self.rate_hz:
-            self.n_xruns += 1
-            self._filled = False
+    def _has_run_empty(self) -> bool:
+        """Look for an underrun since the last block: `write` in 0.10 often hides it, in 0.9 always."""
+        if not self._tells_state:
+            return self._monotonic_s() - self._handed_over_s > self.buffer / self.rate_hz
+        if self._pcm.state() != self._alsa.PCM_STATE_XRUN:
+            return False
+        self._stop()  # So that the next write, in every version, starts anew and does not report it again.
+        return True
+
+    def _stop(self) -> None:
+        try:
+            self._pcm.drop()
+        except self._alsa.ALSAAudioError as error:
+            _log.debug("%s could not be stopped: %s", self.name, error)
 
 
 def list_cards(alsa: ModuleType | Any = None) -> list[str]:
