@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -55,19 +56,19 @@ class WavOutput:
         self.buffer = period * n_periods
         self.n_xruns = 0
         self._path = Path(path)
+        if self._path.is_dir():
+            raise AudioError(f"{self._path} is a folder: give the name of the WAV file to write")
         self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         subtype, self._sample_format = _FORMATS[n_bits]
         self._encoder = PcmEncoder(self._sample_format, n_channels=1, n_max=max(period, 4096))
         self._n_bytes = 0
-        if self._path.is_dir():
-            raise AudioError(f"{self._path} is a folder: give the name of the WAV file to write")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file: soundfile.SoundFile | None = soundfile.SoundFile(
                 self._part, "w", samplerate=rate_hz, channels=1, subtype=subtype, format="WAV"
             )
         except (OSError, soundfile.SoundFileError) as error:
-            self._part.unlink(missing_ok=True)
+            self._discard()
             raise AudioError(f"{self._path} cannot be written ({_reason(error)}): choose another place") from error
 
     def write(self, block: npt.NDArray[np.float32]) -> None:
@@ -100,7 +101,7 @@ class WavOutput:
                 os.fsync(part.fileno())
             self._part.replace(self._path)
         except (OSError, soundfile.SoundFileError) as error:
-            self._part.unlink(missing_ok=True)
+            self._discard()
             raise AudioError(f"{self._path} could not be finished ({_reason(error)}): free some space") from error
 
     def abandon(self) -> None:
@@ -108,11 +109,12 @@ class WavOutput:
         if self._file is None:
             return
         file, self._file = self._file, None
-        try:
+        with suppress(soundfile.SoundFileError):  # The disk may be full: the file goes anyway.
             file.close()
-        except soundfile.SoundFileError:
-            pass  # The disk may be full: the file goes anyway.
-        finally:
+        self._discard()
+
+    def _discard(self) -> None:
+        with suppress(OSError):
             self._part.unlink(missing_ok=True)
 
     def _append(self, file: soundfile.SoundFile, block: npt.NDArray[np.float32]) -> None:
