@@ -5,13 +5,16 @@ A signature covers the bytes of the manifest, which holds the sha256 of every ot
 
 from __future__ import annotations
 
+import base64
 import subprocess
+import textwrap
 from pathlib import Path
 
 from device.core.bundle import SIGNATURE
 from device.core.errors import BundleError
 
 NAMESPACE = "dance-sampler-bundle"
+_ARMOR, _ARMOR_WIDTH = "SSH SIGNATURE", 70
 CHECK_TIMEOUT_S = 10.0
 SIGN_TIMEOUT_S = 60.0
 """Longer: the owner may have to type a passphrase or touch a key."""
@@ -62,6 +65,7 @@ def check_signature(data: bytes, signature: Path, allowed_signers: Path | None) 
     BundleError
         The signature is damaged, belongs to other bytes or another signer, or ssh-keygen is missing.
     """
+    _check_armor(signature.read_bytes())
     common = ["-n", NAMESPACE, "-s", str(signature)]
     if allowed_signers is None:
         done = _ssh_keygen(["check-novalidate", *common], data, CHECK_TIMEOUT_S)
@@ -73,6 +77,18 @@ def check_signature(data: bytes, signature: Path, allowed_signers: Path | None) 
     if done.returncode != 0:
         raise BundleError(f"{SIGNATURE} does not belong to manifest.json and {signer}: send the bundle again")
     return signer
+
+
+def _check_armor(data: bytes) -> None:
+    """Refuse what ssh-keygen overlooks: a signature's file must be written exactly as it writes it."""
+    lines = data.decode("ascii", errors="replace").splitlines()
+    try:
+        body = base64.b64encode(base64.b64decode("".join(lines[1:-1]), validate=True)).decode("ascii")
+    except ValueError:
+        body = ""
+    armor = [f"-----BEGIN {_ARMOR}-----", *textwrap.wrap(body, _ARMOR_WIDTH), f"-----END {_ARMOR}-----", ""]
+    if "\n".join(armor).encode("ascii") != data:
+        raise BundleError(f"{SIGNATURE} is damaged: send the bundle again")
 
 
 def _find_signer(data: bytes, signature: Path, allowed_signers: Path) -> str:

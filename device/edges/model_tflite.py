@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from device.core.errors import ModelError
+from device.core.tflite_file import check_tflite
 from device.edges.model import Float32
 
 RUNTIMES = {"tflite-runtime": "tflite_runtime", "ai-edge-litert": "ai_edge_litert"}
@@ -118,8 +119,7 @@ def _load(data: bytes, runtime: str, variant: str) -> Any:
             if numpy_2
             else f"{runtime} is not installed: {_INSTALL}"
         )
-    if data[4:8] != b"TFL3":
-        raise ModelError(f"the {variant} model is not a TFLite file: export the bundle again")
+    check_tflite(data, f"the {variant} model")
     module = importlib.import_module(f"{RUNTIMES[runtime]}.interpreter")
     try:
         with _runtime_messages_to_log():
