@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,9 +244,14 @@ class TakeWriter:
     def _start(self, start: bytes) -> None:
         write_synced(self.path / FACTS_PART, start)
         n_features = self._facts.settings.n_features
-        self._columns = ChunkFile(self.path / COLUMNS, column_dtype(n_features), COLUMN_MAGIC, COLUMNS_PER_CHUNK)
-        self._sound = ChunkFile(self.path / SOUND, sound_dtype(), SOUND_MAGIC, SAMPLES_PER_CHUNK)
-        sync_folder(self.path)
+        columns, sound = self.path / COLUMNS, self.path / SOUND
+        with ExitStack() as opened:
+            self._columns = ChunkFile(columns, column_dtype(n_features), COLUMN_MAGIC, COLUMNS_PER_CHUNK)
+            opened.callback(self._columns.close)
+            self._sound = ChunkFile(sound, sound_dtype(), SOUND_MAGIC, SAMPLES_PER_CHUNK)
+            opened.callback(self._sound.close)
+            sync_folder(self.path)
+            opened.pop_all()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
