@@ -48,7 +48,17 @@ from device.take_reader import (
     read_sound,
 )
 
-__all__ = ["Take", "TakeWriter", "allocate", "incomplete_takes", "list_takes", "salvage"]
+__all__ = [
+    "FACTS",
+    "Take",
+    "TakeWriter",
+    "allocate",
+    "incomplete_takes",
+    "list_takes",
+    "read_facts",
+    "salvage",
+    "take_folders",
+]
 
 SYNC_EVERY_S = 1.0
 _FOLDER = re.compile(r"\d{4,9}")
