@@ -75,7 +75,7 @@ class Desk:
             self._tape.add_column(column, time_s)
 
     def make_block(self, n: int) -> tuple[Float32, News | None]:
-        """Make the next n samples, at most a period; give them and the news that is first heard in them."""
+        """Make the next n samples, at most a period; give them and the news whose score is first heard in them."""
         started_s = time.thread_time()
         block = self._block[:n]
         news = self._voice.fill(block)

@@ -165,7 +165,7 @@ def _play_until(desk: Desk, first_s: float, n_end: int, stop: threading.Event, e
         heard_s = first_s + desk.n_samples / output.rate_hz
         block, news = desk.make_block(min(output.period, n_end - desk.n_samples) if exactly else output.period)
         if news is not None:
-            desk.count_latency(time.perf_counter() - news.arrival_s, heard_s - news.time_s)
+            desk.count_latency(time.perf_counter() - news.arrival_s, heard_s - news.score.begins_s)
         desk.hand_over(block)
 
 

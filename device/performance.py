@@ -36,9 +36,10 @@ class Performance:
     rtf : float
         Real-time factor: processor time of motiongram, model and synth over the time of the sound.
     engine : LatencyHistogram
-        From a frame's arrival to its first sample handed over.
+        From a frame's arrival to its first sample handed over; in segment mode, for the last frame of each segment.
     frame_to_sound : LatencyHistogram
-        From a frame's time to its first sample heard, the audio buffer included.
+        From a frame's time to its first sample heard, the audio buffer included; in segment mode, for the first frame
+        of each segment.
     """
 
     n_frames: int

@@ -67,11 +67,14 @@ class Score:
     n_ready : int
         Written after the row that it makes valid, by the model thread only.
     steps_per_s : float
+    begins_s : float
+        Time of the frame that is heard first.
     """
 
-    __slots__ = ("n_ready", "spectra", "steps_per_s")
+    __slots__ = ("begins_s", "n_ready", "spectra", "steps_per_s")
 
-    def __init__(self, n_steps: int, n_bins: int, steps_per_s: float) -> None:
+    def __init__(self, n_steps: int, n_bins: int, steps_per_s: float, begins_s: float) -> None:
+        self.begins_s = begins_s
         self.spectra = np.zeros((n_steps, n_bins), np.float32)
         self.n_ready = 0
         self.steps_per_s = steps_per_s
@@ -90,16 +93,13 @@ class News:
     ----------
     score : Score
         What to play; the same object as before when a segment goes on.
-    time_s : float
-        Capture time of the frame.
     arrival_s : float
-        When it arrived, on the clock of the engine.
+        When the frame arrived, on the clock of the engine.
     hold_s : float
         How long it may be held until the next one must have come.
     """
 
     score: Score
-    time_s: float
     arrival_s: float
     hold_s: float
 
@@ -128,6 +128,8 @@ class Player:
     ----------
     news : News or None
         The newest, for the audio thread. See Notes.
+    rest : Score
+        Silence: what the news say until there is something to play.
     n_bad_spectra : int
         Spectra that could not be played (not a number, out of range, wrong shape): the last good one went on.
 
@@ -180,8 +182,9 @@ class Player:
         self._period_s = 0.0
         self._segment_end_s = 0.0
         self._last_good = np.zeros(model.n_bins, np.float32)
-        self._score = Score(1, model.n_bins, settings.grid_rate_hz)
-        self._score.append(self._last_good)
+        self.rest = Score(1, model.n_bins, settings.grid_rate_hz, 0.0)
+        self.rest.append(self._last_good)
+        self._score = self.rest
         self._recent: deque[News] = deque(maxlen=8)
 
     @property
@@ -227,7 +230,7 @@ class Player:
         if self.mode == "stream":
             self._play_newest(noise, time_s, arrival_s, hold_s)
         elif time_s < self._segment_end_s - 1e-6:
-            self._publish(self._score, time_s, arrival_s, hold_s)
+            self._publish(self._score, arrival_s, hold_s)
         else:
             self._play_segment(noise, time_s, arrival_s, hold_s)
 
@@ -239,9 +242,9 @@ class Player:
         return max(self._hold_s, HOLD_PERIODS * self._period_s)
 
     def _play_newest(self, noise: Float32, time_s: float, arrival_s: float, hold_s: float) -> None:
-        score = Score(1, self._model.n_bins, self._settings.grid_rate_hz)
+        score = Score(1, self._model.n_bins, self._settings.grid_rate_hz, time_s)
         score.append(self._run(self._window.read(), noise, 1.0))
-        self._publish(score, time_s, arrival_s, hold_s)
+        self._publish(score, arrival_s, hold_s)
 
     def _play_segment(self, noise: Float32, time_s: float, arrival_s: float, hold_s: float) -> None:
         """Play the window that ends now; it is heard from the first step on while the others are computed."""
@@ -249,11 +252,12 @@ class Player:
         n_segments = math.floor((time_s + 1e-6 - self._segment_end_s) / self._settings.segment_s) + 1
         self._segment_end_s += n_segments * self._settings.segment_s
         motion = self._window.read()
-        score = Score(n_steps, self._model.n_bins, self._settings.grid_rate_hz)
+        begins_s = time_s - (self._model.n_columns - 1) / self._settings.grid_rate_hz
+        score = Score(n_steps, self._model.n_bins, self._settings.grid_rate_hz, begins_s)
         for step in range(n_steps):
             score.append(self._run(motion, noise, step / (n_steps - 1)))
             if step == 0:
-                self._publish(score, time_s, arrival_s, hold_s)
+                self._publish(score, arrival_s, hold_s)
 
     def _run(self, motion: Float32, noise: Float32, position: float) -> Float32:
         """Give the model's spectrum, or the last good one when it gave something that is not a spectrum."""
@@ -267,8 +271,8 @@ class Player:
                 logger.warning("the model gave something that is not a spectrum: the last good one is held")
         return self._last_good
 
-    def _publish(self, score: Score, time_s: float, arrival_s: float, hold_s: float) -> None:
+    def _publish(self, score: Score, arrival_s: float, hold_s: float) -> None:
         self._score = score
-        news = News(score, time_s, arrival_s, hold_s)
+        news = News(score, arrival_s, hold_s)
         self._recent.append(news)
         self.news = news

@@ -165,7 +165,7 @@ class _Stage:
             if news is not None:
                 # The card's buffer is full now, and this block is the last in it.
                 queued_s = max(0, output.buffer - n) / output.rate_hz
-                desk.count_latency(now_s - news.arrival_s, now_s + queued_s - news.time_s)
+                desk.count_latency(now_s - news.arrival_s, now_s + queued_s - news.score.begins_s)
             ahead_s = (desk.n_samples - output.buffer) / output.rate_hz - (now_s - begin_s)
             self._clock.wait(ahead_s - LARGEST_LEAD_S)
 

@@ -10,7 +10,7 @@ from device.core.fade import Fade
 from device.core.limiter import limit_peaks
 from device.core.synth import Synth
 from device.edges.model import Float32
-from device.player import News, Player, Score
+from device.player import News, Player
 
 
 class Voice:
@@ -39,7 +39,7 @@ class Voice:
         self._fade = Fade(self.rate_hz, fade_s)
         self._silence: Float32 = np.zeros(synth.settings.n_bins, np.float32)
         self._news: News | None = None
-        self._score: Score | None = None
+        self._score = player.rest
         self._step = -1
         self._n_played = 0  # samples of the score
         self._is_released = False
@@ -55,7 +55,7 @@ class Voice:
         Returns
         -------
         News or None
-            The news that is heard for the first time in this block, if any.
+            The news with a score that is first heard in this block, if any.
         """
         fresh = self._take_news()
         n_done = 0
@@ -80,21 +80,22 @@ class Voice:
         return self._fade.n_until_silent
 
     def _take_news(self) -> News | None:
-        news = self.player.news
+        news = self.player.news  # one read: it may be another a moment later
         if news is None or news is self._news or self._is_released:
             return None
         self._news = news
         self._fade.hold(round(news.hold_s * self.rate_hz))
-        if news.score is not self._score:
-            self._score = news.score
-            self._n_played = 0
-            self._step = -1
+        if news.score is self._score:
+            return None
+        self._score = news.score
+        self._n_played = 0
+        self._step = -1
         return news
 
     def _take_step(self) -> int:
         """Give the synth the spectrum that is due; how many samples it lasts."""
         score = self._score
-        if score is None or self._fade.is_silent:
+        if self._fade.is_silent:
             if self._step != -1:
                 # Otherwise the old sound's last grain would be heard when frames come again.
                 self._synth.set_spectrum(self._silence)

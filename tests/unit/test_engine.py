@@ -314,6 +314,13 @@ def test_latencies_are_reported() -> None:
     assert 0.0 < performance.rtf < 1.0
 
 
+def test_in_segment_mode_the_wait_for_the_segment_is_counted() -> None:
+    player = Player(SETTINGS, FakeModel(), "segment")
+    _, performance = play_virtual(player, Synth(SynthSettings()), steady(100, period_s=0.02))
+    assert performance.frame_to_sound.n == 3
+    assert performance.frame_to_sound.percentile_ms(50) == pytest.approx(23 * 20 + 384 / 48, abs=3.0)
+
+
 def test_wrong_use_is_refused() -> None:
     with pytest.raises(UsageError, match="stream or segment"):
         Player(SETTINGS, FakeModel(), "loop")
