@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 # Divides 24, 25, 30, 50, 60, 120 and 59.94 fps evenly, and fits the 16 bits that mpeg4 has.
@@ -68,6 +69,8 @@ def make_video(
     sound_start_s: float = 0.0,
     options: dict[str, str] | None = None,
     index_first: bool = False,
+    rotation_deg: int = 0,
+    is_cover: bool = False,
 ) -> Path:
     """Write a video; what it holds is decided by what is given.
 
@@ -93,6 +96,10 @@ def make_video(
         Options of the video's codec.
     index_first : bool
         For .mp4 and .mov: the index lies before the pictures, so that a truncated file can be read up to the cut.
+    rotation_deg : int
+        What a player is asked to turn the picture by, counterclockwise; the pictures are stored as given.
+    is_cover : bool
+        The picture is that of an album's cover, not a moving one.
     sound_codec : str, optional
         "aac" in .mp4 and "pcm_s16le" elsewhere, unless given.
     """
@@ -103,6 +110,10 @@ def make_video(
             pictures = iter(frames)
             first = next(pictures)
             video = _add_video_stream(container, first.shape[:2], fps, codec, pix_fmt, full_range, options)
+            if rotation_deg:
+                video.set_display_rotation(rotation_deg)
+            if is_cover:
+                video.disposition = Disposition.attached_pic
         audio = None
         if sound is not None:
             sound = sound[:, None] if sound.ndim == 1 else sound

@@ -27,8 +27,9 @@ _log = logging.getLogger(__name__)
 # bits on every processor. The flags are swscale's SWS_ACCURATE_RND and SWS_BITEXACT, which PyAV 17 has no names for.
 _SCALING = int(Interpolation.AREA) | 0x40000 | 0x80000
 
-# What a file that names no rate is taken to have.
+# What a file that names no rate, or an absurd one, is taken to have.
 _DEFAULT_FPS = 25.0
+_SLOWEST_FPS, _FASTEST_FPS = 0.01, 1000.0
 
 # A jump back by more is a new clock (joined files), not a frame out of order.
 _CLOCK_RESTART_S = 1.0
@@ -84,7 +85,9 @@ class CameraFile:
         try:
             self._stream = _picture_stream(self._container, self._path)
             self._stream.thread_type = "AUTO"
-            self.fps = float(self._stream.average_rate or self._stream.guessed_rate or _DEFAULT_FPS)
+            self.fps = _nominal_fps(self._stream)
+            # An AVI has no times: with pictures that are stored out of order, those that ffmpeg makes up are wrong.
+            self._has_times = not (self._container.format.name == "avi" and self._stream.codec_context.has_b_frames)
             self._reformatter = VideoReformatter()
             self._frames = self._timed_frames()
             self._first = next(self._frames, None)
@@ -140,7 +143,7 @@ class CameraFile:
 
     def _time_of(self, picture: VideoFrame) -> float | None:
         """Time of a picture in seconds, None if it is not later than the last one."""
-        file_s = picture.time
+        file_s = picture.time if self._has_times else None
         if self._last_s is None:
             self._last_file_s = file_s or 0.0
             return self._last_file_s
@@ -209,6 +212,14 @@ def _picture_stream(container: InputContainer, path: Path) -> VideoStream:
                 raise CameraError(f"{path}: its picture's format is unknown here: convert the clip to H.264")
             return stream
     raise CameraError(f"{path} has no picture: give a video")
+
+
+def _nominal_fps(stream: VideoStream) -> float:
+    """Rate that the file states; some containers state nonsense where they know none."""
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate is not None and _SLOWEST_FPS <= rate <= _FASTEST_FPS:
+            return float(rate)
+    return _DEFAULT_FPS
 
 
 def _stated_end_s(container: InputContainer, stream: VideoStream) -> float | None:
