@@ -42,6 +42,7 @@ trainer: $(TRAINER_READY)
 
 lint: $(TEST_READY)
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet . || { echo "Run: $(VENV)/bin/ruff format ." >&2; exit 1; }
 	@$(VENV)/bin/mypy
 
 test: lint
