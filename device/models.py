@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.bundle_folder import check_replaceable, list_bundle, move_into_place, read_plain_file, sync
 from device.core.bundle import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -38,7 +38,6 @@ FACTORY = Path(__file__).parent / "factory" / "bundle"
 """The bundle that a new box plays."""
 
 _MAX_SIGNATURE_BYTES = 64 << 10
-_NAMES = {MANIFEST, SIGNATURE, *MODEL_FILES.values()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +146,11 @@ def read_bundle(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
         As in `load_bundle`.
     """
     with _named(path):
-        names = _list(path)
-        data = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
+        names = list_bundle(path)
+        data = read_plain_file(path, MANIFEST, MAX_MANIFEST_BYTES)
         signer = None
         if SIGNATURE in names:
-            _read(path, SIGNATURE, _MAX_SIGNATURE_BYTES)
+            read_plain_file(path, SIGNATURE, _MAX_SIGNATURE_BYTES)
             signer = check_signature(data, path / SIGNATURE, allowed_signers)
         manifest = parse_manifest(data)
         _check_signed(manifest.signed, SIGNATURE in names, allowed_signers)
@@ -160,7 +159,7 @@ def read_bundle(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
         models = {}
         for variant, name in MODEL_FILES.items():
             entry = manifest.files[name]
-            models[variant] = _read(path, name, MAX_MODEL_BYTES, entry.size)
+            models[variant] = read_plain_file(path, name, MAX_MODEL_BYTES, entry.size)
             if hashlib.sha256(models[variant]).hexdigest() != entry.sha256:
                 raise BundleError(f"{name} was changed or damaged: send the bundle again")
         return BundleFiles(manifest, models, signer)
@@ -203,7 +202,11 @@ def check_golden(model: SpectrumModel, golden: Golden) -> float:
     examples = zip(golden.motion, golden.noise, golden.position, strict=True)
     outputs = np.stack([model.run(motion, noise, float(position)).copy() for motion, noise, position in examples])
     error = largest_error(outputs, expected)
-    if not error <= tolerance:
+    if not np.isfinite(error):
+        raise BundleError(
+            f"the {model.variant} model on {model.runtime} gives what is not a number: export the bundle again"
+        )
+    if error > tolerance:
         raise BundleError(
             f"the {model.variant} model on {model.runtime} is {error:.3g} off its golden outputs, {tolerance:.3g} is "
             "allowed: choose the other variant or runtime, or export the bundle again"
@@ -234,7 +237,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], key
         The manifest does not fit, the key cannot be used, or something else lies at `path`.
     """
     path = Path(os.path.realpath(path))
-    _check_replaceable(path)
+    check_replaceable(path)
     data = build_manifest(replace(manifest, files=describe_files(files), signed=key is not None))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -247,9 +250,9 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], key
                 sign_file(new / MANIFEST, key)
             read_bundle(new)
             for made in [*new.iterdir(), new]:
-                _sync(made)
-            _move_into_place(new, path, Path(scratch) / "old")
-        _sync(path.parent)
+                sync(made)
+            move_into_place(new, path, Path(scratch) / "old")
+        sync(path.parent)
     except OSError as error:
         raise BundleError(
             f"the bundle cannot be written to {path} ({error.strerror}): choose another folder"
@@ -268,39 +271,6 @@ def sign(path: Path, key: Path) -> None:
     write_bundle(path, files.manifest, {MODEL_FILES[variant]: data for variant, data in files.models.items()}, key)
 
 
-def _list(path: Path) -> set[str]:
-    """Names in a bundle's folder; only plain files with names of ours may lie there."""
-    try:
-        with os.scandir(path) as entries:
-            found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-    except OSError as error:
-        raise BundleError(f"there is no folder that can be read ({error.strerror}): name a bundle's folder") from error
-    if MANIFEST not in found:
-        raise BundleError(f"{MANIFEST} is missing: name a bundle's folder, or send the bundle again")
-    if extra := sorted(found.keys() - _NAMES):
-        raise BundleError(f"{extra[0][:60]!r} does not belong in a bundle: remove it, or send the bundle again")
-    if odd := sorted(name for name, is_plain in found.items() if not is_plain):
-        raise BundleError(f"{odd[0]} is a link or folder, not a plain file: send the bundle again")
-    return set(found)
-
-
-def _read(path: Path, name: str, most_bytes: int, size: int | None = None) -> bytes:
-    """Read one plain file of at most, or of exactly, so many bytes. The size is checked before anything is read."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        with os.fdopen(os.open(path / name, flags), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
-                raise BundleError(
-                    f"{name} is larger than {most_bytes >> 10} KiB or no plain file: send the bundle again"
-                )
-            if size is not None and status.st_size != size:
-                raise BundleError(f"{name} has {status.st_size} bytes, not {size}: send the bundle again")
-            return file.read(status.st_size)
-    except OSError as error:
-        raise BundleError(f"{name} cannot be read ({error.strerror}): send the bundle again") from error
-
-
 def _check_signed(says_signed: bool, has_signature: bool, allowed_signers: Path | None) -> None:
     if says_signed and not has_signature:
         raise BundleError(f"{SIGNATURE} is missing from this signed bundle: send the bundle again")
@@ -308,37 +278,6 @@ def _check_signed(says_signed: bool, has_signature: bool, allowed_signers: Path 
         raise BundleError(f"{SIGNATURE} lies in a bundle marked unsigned: send the bundle again")
     if allowed_signers is not None and not has_signature:
         raise BundleError(f"it is not signed, and only signers in {allowed_signers} are allowed: export it with a key")
-
-
-def _check_replaceable(path: Path) -> None:
-    """Make sure that no more than an empty folder or a bundle lies at `path`."""
-    if not path.exists():
-        return
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {""}
-    if names and not (MANIFEST in names and names <= _NAMES):
-        raise BundleError(f"{path} holds something that is not a bundle: choose another folder")
-
-
-def _move_into_place(new: Path, path: Path, old: Path) -> None:
-    """Move a folder to `path`; what lies there goes to `old`, and comes back if the move fails."""
-    try:
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except BaseException:  # an interrupt must not lose the old one either
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or folder to the disk."""
-    with contextlib.suppress(PermissionError):  # Windows cannot open folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

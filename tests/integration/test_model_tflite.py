@@ -86,7 +86,8 @@ def test_it_starts_no_thread_and_says_nothing(
         return len(list(Path("/proc/self/task").iterdir()))
 
     before = n_threads()
-    play(load(tiny_model, "f16", runtime), tiny_model)
+    model = load(tiny_model, "f16", runtime)
+    play(model, tiny_model)
     assert n_threads() == before
     assert capfd.readouterr() == ("", "")
 
