@@ -6,10 +6,12 @@ import logging
 import multiprocessing
 import shutil
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -69,13 +71,14 @@ def one_by_one(
 ) -> Iterator[tuple[int, Outcome]]:
     """Import in this process: place and outcome of each video as it is done."""
     for index, video in enumerate(videos):
-        folder = allocate(task.takes_dir)
-        finished = False
+        folder: Path | None = None
+        outcome: Outcome | None = None
         try:
+            with _interrupt_held():
+                folder = allocate(task.takes_dir)
             outcome = task.run(video, folder, advance)
-            finished = outcome.take is not None
         finally:
-            if not finished:
+            if folder is not None and (outcome is None or outcome.take is None):
                 shutil.rmtree(folder, ignore_errors=True)
         yield index, outcome
 
@@ -119,13 +122,38 @@ def side_by_side(
 
 
 def _start(task: ImportTask, index: int, video: Path, running: _Jobs) -> None:
-    folder = allocate(task.takes_dir)
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, video, folder, theirs), daemon=True)
-    running[ours] = _Running(index, video, folder, process)
-    process.start()
-    theirs.close()
+    with _interrupt_held():
+        folder = allocate(task.takes_dir)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(task, video, folder, theirs), daemon=True)
+        try:
+            process.start()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        running[ours] = _Running(index, video, folder, process)
+        theirs.close()
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Hold Control-C back until a folder is known as ours; a process that is started meanwhile never hears of it."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Started later, inside of the block, it would let signals through again.
+    resource_tracker.ensure_running()
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+        if held:
+            raise KeyboardInterrupt
 
 
 def _received(connection: Connection, running: _Jobs, advance: Advance) -> Outcome | None:
@@ -147,7 +175,7 @@ def _received(connection: Connection, running: _Jobs, advance: Advance) -> Outco
 
 
 def _work(task: ImportTask, video: Path, folder: Path, connection: Connection) -> None:
-    # Control-C goes to all; the parent ends its children, then removes what they had begun.
+    # Where signals cannot be blocked: the parent ends its children, then removes what they had begun.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A parent that is gone breaks the pipe: then the take is abandoned and nobody needs to hear of it.
     with suppress(BrokenPipeError):

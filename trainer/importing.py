@@ -84,15 +84,16 @@ def import_videos(
     is_new = not takes_dir.exists()
     known = _known_sources(takes_dir)
     outcomes: dict[int, Outcome] = {}
-    total_s = sum(map(media.duration_s, paths)) if progress else 0.0
+    total_s = round(sum(map(media.duration_s, paths)), 1) if progress else 0.0
     try:
-        with tqdm(total=round(total_s, 1), unit="s", disable=not progress, desc="importing") as bar:
+        with tqdm(total=total_s or None, unit="s", disable=not progress, desc="importing") as bar:
             run = one_by_one if min(n_jobs, len(paths)) == 1 else side_by_side
             for index, outcome in run(ImportTask(takes_dir, settings, rate_hz), paths, n_jobs, bar.update):
                 outcomes[index] = _with_twin(outcome, known)
                 if say is not None:
                     with tqdm.external_write_mode(sys.stderr):
                         say(outcomes[index])
+            bar.update(max(total_s - bar.n, 0.0))
     finally:
         if is_new and not any(outcome.take for outcome in outcomes.values()):
             with suppress(OSError):
@@ -102,10 +103,10 @@ def import_videos(
 
 def _known_sources(takes_dir: Path) -> dict[str, str]:
     """Which take each source is in already: take by sha256."""
-    known = {}
+    known: dict[str, str] = {}
     for facts_file in sorted(takes_dir.glob(f"*/{FACTS}")):
         with suppress(TakeError):
-            known[str(read_facts(facts_file.parent, FACTS).source.get("sha256"))] = facts_file.parent.name
+            known.setdefault(str(read_facts(facts_file.parent, FACTS).source.get("sha256")), facts_file.parent.name)
     return known
 
 

@@ -59,7 +59,8 @@ def split(
     """List the segments of takes, divided by time into training and held-out ones.
 
     The last part of each take is held out, or some takes are as a whole. Between the two parts of a take lies a gap
-    of one segment and 50 ms, so that no column and no sample of sound is in both. Equal takes give equal lists.
+    of one segment and 50 ms, taken from the training part, so that no column and no sample of sound is in both. Equal
+    takes give equal lists.
 
     Parameters
     ----------
@@ -88,14 +89,14 @@ def split(
     training, kept = [], []
     for take in takes:
         newest = _newest_columns(take, segment_s, hop_s)
-        if held_out_takes:
+        if held_out_takes or not held_out:
             is_held = np.full(len(newest), take.number in held_out_takes)
             is_training = ~is_held
         else:
             ends_s = take.times_s[newest]
             cut_s = take.times_s[-1] - held_out * take.duration_s
-            is_training = ends_s <= cut_s if held_out else np.ones(len(newest), bool)
-            is_held = ends_s - segment_s >= cut_s + segment_s + SOUND_MARGIN_S if held_out else ~is_training
+            is_held = ends_s - segment_s >= cut_s
+            is_training = ends_s <= cut_s - segment_s - SOUND_MARGIN_S
         training.append(newest[is_training])
         kept.append(newest[is_held])
     return _gather(training), _gather(kept)
