@@ -150,7 +150,7 @@ def test_yin_finds_tones_and_their_octave(f0_hz: float, rate_hz: int) -> None:
         tone = sum(a * np.sin(2 * np.pi * (k + 1) * f0_hz * times_s) for k, a in enumerate(partials))
         for frames in pitch_frames(np.asarray(tone, np.float32), rate_hz):
             found_hz, aperiodicity = yin(frames, rate_hz)
-            np.testing.assert_allclose(12 * np.log2(found_hz / f0_hz), 0, atol=0.2)
+            np.testing.assert_allclose(12 * np.log2(found_hz / f0_hz), 0, atol=0.06)
             assert aperiodicity.max() < 0.1
 
 

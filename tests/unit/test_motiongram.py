@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -255,6 +256,7 @@ def test_settings_out_of_range_are_one_line(name: str, value: object) -> None:
         replace(SMALL, **{name: value})  # type: ignore[arg-type]  # what a configuration file may hold
 
 
+@cache
 def dance(fps: float, jitter_s: float = 0.0, contrast: float = 110.0) -> list[Frame]:
     """Film six seconds of salsa, with sensor noise and flicker."""
     rng = np.random.default_rng(int(fps))
