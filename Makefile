@@ -21,7 +21,8 @@ ON_PI := $(findstring rpi,$(shell uname -r))
 
 PACKAGES := gcc pkg-config libasound2-dev libsystemd-dev openssh-client
 PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
-PACKAGES += $(if $(filter test lint,$(MAKECMDGOALS)),libgl1 libglib2.0-0)
+# OpenCV wants the libraries, musicalgestures the program; both serve tests only.
+PACKAGES += $(if $(filter test lint,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
 PACKAGES_PYTHON := python3 python3-venv python3-dev
 
 # One stamp a set of requirements, named after their content: a new content is a new stamp.
