@@ -59,7 +59,8 @@ class ImportTask:
                 notes = import_video(video, folder, self.settings, self.rate_hz, advance)
             return Outcome(video, folder, notes=tuple(notes))
         except DanceSamplerError as error:
-            return Outcome(video, None, str(error))
+            named = str(error) if video.name in str(error) else f"{video}: {error}"
+            return Outcome(video, None, named)
         except OSError as error:
             return Outcome(
                 video, None, f"{video} cannot be read ({error.strerror or error}): check the file and its disk"

@@ -150,6 +150,28 @@ def test_sound_that_overlaps_is_heard_once(tmp_path: Path) -> None:
     assert len(sound) == pytest.approx(1.4 * RATE_HZ, abs=2)
 
 
+def test_sound_whose_clock_drifts_keeps_its_samples_and_its_times(tmp_path: Path) -> None:
+    starts_s = [index * 0.5005 for index in range(40)]
+    blocks = list(read_sound(make_sound_with_jumps(tmp_path / "drift.mkv", starts_s), RATE_HZ))
+    times_s, sound = joined(iter(blocks))
+    n_last = len(blocks[-1][1])
+    assert len(sound) == pytest.approx(20.0 * RATE_HZ, abs=2)
+    assert sound == pytest.approx(0.25, abs=0.04)
+    assert times_s[-1] - (len(sound) - n_last) / RATE_HZ == pytest.approx(39 * 0.0005, abs=0.001)
+
+
+def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
+    both = tmp_path / "both.ts"
+    with both.open("wb") as file:
+        for rate_hz in (48_000, 32_000):
+            part = make_sound_file(tmp_path / f"{rate_hz}.ts", tone(2.0, rate_hz), rate_hz, "mp2")
+            file.write(part.read_bytes())
+    _, sound = joined(read_sound(both, RATE_HZ))
+    assert len(sound) / RATE_HZ == pytest.approx(4.0, abs=0.1)
+    for heard in (sound[20_000:80_000], sound[110_000:170_000]):
+        assert loudest_hz(heard) == pytest.approx(440.0, abs=2.0)
+
+
 def test_the_time_of_each_block_is_that_of_the_file_at_any_rate(tmp_path: Path) -> None:
     video = make_sound_file(tmp_path / "song.mkv", tone(3.0, 8000), 8000)
     n_before = 0
@@ -281,7 +303,8 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, jobs: int) -> N
     done = run_import(*videos, jobs=jobs, limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 2
-    assert "cannot be written" in done.stderr
+    assert all("cannot be written" in line for line in done.stderr.splitlines())
+    assert "0.mp4" in done.stderr
     assert not (tmp_path / "takes").exists()
 
 
