@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from typing import Protocol
@@ -107,6 +108,8 @@ class PacedOutput:
     ----------
     n_lost : int
         Samples of silence put in where the buffer had run empty.
+    n_most : float
+        Samples that the file may hold; what is over is dropped. Infinity, unless set.
 
     Raises
     ------
@@ -125,6 +128,7 @@ class PacedOutput:
         self.buffer = output.buffer
         self.n_xruns = 0
         self.n_lost = 0
+        self.n_most = math.inf
         self._output = output
         self._clock = clock
         self._start_s: float | None = None
@@ -150,8 +154,7 @@ class PacedOutput:
             self._lose(-n_queued)
             n_queued = 0
         self._clock.wait((n_queued + len(block) - self.buffer) / self.rate_hz)
-        self._output.write(block)
-        self._n_written += len(block)
+        self._append(block)
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -166,7 +169,12 @@ class PacedOutput:
 
     def _lose(self, n: int) -> None:
         self.n_lost += n
-        self._n_written += n
         while n > 0:
-            self._output.write(self._silence[: min(n, self.period)])
+            self._append(self._silence[: min(n, self.period)])
             n -= self.period
+
+    def _append(self, block: Float32) -> None:
+        n_room = max(0.0, self.n_most - self._n_written)
+        if n_room > 0.0:
+            self._output.write(block if len(block) <= n_room else block[: int(n_room)])
+        self._n_written += len(block)

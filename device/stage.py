@@ -154,8 +154,10 @@ class _Stage:
         while True:
             if n_faded == math.inf and self._stop.is_set():
                 n_faded = desk.release()
-            # Time that the card lost has passed all the same.
-            n_lost = output.n_lost if isinstance(output, PacedOutput) else 0
+            n_lost = 0
+            if isinstance(output, PacedOutput):
+                # Time that was lost has passed all the same, and may be lost at the very end.
+                n_lost, output.n_most = output.n_lost, self._n_total
             n = int(min(output.period, self._n_total - n_lost - desk.n_samples, n_faded - desk.n_samples))
             if n <= 0:
                 return
