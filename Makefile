@@ -64,6 +64,7 @@ $(TRAINER_READY): | $(DEVICE_READY)
 $(TEST_READY): | $(TRAINER_READY)
 	@$(call need_packages,$(PACKAGES))
 	@$(call install,-r requirements-train.txt --group test)
+	@$(call install,--upgrade --target $(VENV)/typing --no-deps --only-binary=:all: --python-version 3.11 numpy==1.26.4)
 	@touch $@
 
 # On a Pi, picamera2 is the system's.
