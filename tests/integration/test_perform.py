@@ -38,8 +38,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("clip") / "dance.mp4", moving_bar(round(CLIP_S * FPS)), fps=FPS)
 
 
-def start(*options: object, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(*options: object, stderr: int = subprocess.PIPE, largest_file: int | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "device", "perform", *map(str, options)]
+    if largest_file is not None:
+        command = ["prlimit", f"--fsize={largest_file}", *command]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
@@ -230,3 +232,24 @@ def test_a_wav_that_was_there_stays_when_the_performance_fails(bundle: Path, tmp
     assert code == 1
     assert wav.read_bytes() == b"before"
     assert np.array_equal([path.name for path in tmp_path.iterdir()], ["dance.wav"])
+
+
+def test_a_performance_that_fails_half_way_leaves_no_wav(bundle: Path, clip: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[audio]\nperiod = 4096\nn_periods = 16\n")
+    folder = tmp_path / "sound"
+    options = ["--audio", f"wav:{folder}/a.wav", "--model", bundle, "--config", config]
+    code, _, err = perform("--camera", f"file:{clip}", *options)
+    assert code == 2
+    assert "audio.n_periods" in err
+    assert not list(folder.iterdir())
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_wav(bundle: Path, clip: Path, tmp_path: Path) -> None:
+    options = ["--camera", f"file:{clip}", "--audio", f"wav:{tmp_path}/a.wav", "--model", bundle]
+    process = start(*options, largest_file=30_000)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert len(err.splitlines()) == 1
+    assert "a.wav" in err
+    assert not list(tmp_path.iterdir())
