@@ -175,4 +175,4 @@ def test_write_sets_no_memory_aside(configure: Callable[[str], Path]) -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     output.close()
-    assert after - before < 1024
+    assert after - before < 4096  # the smallest object kept at each write would be 24,000

@@ -25,7 +25,7 @@ OURS = {
 # Other people's: each library may be imported under these prefixes only. One that is not here may be imported nowhere.
 HOMES = {
     "numpy": ("device/", "trainer/", "deploy/"),
-    "tomli": ("device/config.py",),
+    **dict.fromkeys(("tomllib", "tomli"), ("device/config.py",)),  # of the standard library from Python 3.11
     "matplotlib": ("device/report.py", "trainer/"),
     "av": ("device/edges/camera_file.py", "trainer/"),
     "soundfile": ("device/edges/audio_wav.py", "trainer/"),
