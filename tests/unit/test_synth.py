@@ -1,0 +1,145 @@
+"""The synth: what a dancer hears of a spectrum."""
+
+import numpy as np
+import pytest
+
+from device.core.synth import Synth, SynthSettings, analyse
+
+SETTINGS = SynthSettings()
+RATE_HZ = SETTINGS.rate_hz
+
+
+def resynthesise(sound: np.ndarray, spectra_per_s: float = 60.0, period: int = 128) -> np.ndarray:
+    """Sound -> its spectra at a camera's rate -> the synth."""
+    centres = (np.arange(int(len(sound) / RATE_HZ * spectra_per_s)) / spectra_per_s * RATE_HZ).astype(np.int64)
+    spectra = analyse(sound, centres, SETTINGS)
+    synth, out = Synth(SETTINGS), np.zeros_like(sound)
+    for start in range(0, len(out), period):
+        synth.set_spectrum(spectra[min(int(start / RATE_HZ * spectra_per_s), len(spectra) - 1)])
+        synth.fill(out[start : start + period])
+    return out
+
+
+def tone(f0_hz: float, seconds: float = 1.5, level: float = 0.3, n_harmonics: int = 1) -> np.ndarray:
+    times_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    return sum(level / k * np.sin(2 * np.pi * k * f0_hz * times_s) for k in range(1, n_harmonics + 1)).astype(np.float32)
+
+
+def noise(level: float = 0.05, seconds: float = 1.5) -> np.ndarray:
+    return (level * np.random.default_rng(1).standard_normal(int(seconds * RATE_HZ))).astype(np.float32)
+
+
+def level_db(sound: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(np.square(sound, dtype=np.float64)) + 1e-20))
+
+
+def power_above(sound: np.ndarray, hz: float) -> float:
+    """Share of the power above a frequency, in dB."""
+    n = 4096
+    frames = sound[: len(sound) // n * n].reshape(-1, n) * np.blackman(n)
+    power = np.square(np.abs(np.fft.rfft(frames))).sum(0)
+    return float(10 * np.log10(power[int(hz / RATE_HZ * n) :].sum() / power.sum() + 1e-20))
+
+
+def test_silence_in_silence_out() -> None:
+    synth, block = Synth(SETTINGS), np.ones(1000, np.float32)
+    synth.fill(block)
+    assert not block.any()
+
+
+def test_silence_after_sound_is_exact_within_two_hops_after_the_glide() -> None:
+    synth, block = Synth(SETTINGS), np.zeros(RATE_HZ // 10, np.float32)
+    synth.set_spectrum(analyse(tone(440.0), np.array([RATE_HZ // 2]), SETTINGS)[0])
+    synth.fill(block)
+    assert level_db(block[-2000:]) > -20
+    synth.set_spectrum(np.zeros(SETTINGS.n_bins, np.float32))
+    synth.fill(block)
+    assert not block[int(0.03 * RATE_HZ) :].any()
+
+
+@pytest.mark.parametrize("f0_hz", [110.0, 220.7, 441.3, 1234.5, 5000.0])
+def test_a_tone_keeps_its_pitch_and_level(f0_hz: float) -> None:
+    sound = tone(f0_hz)
+    steady = slice(RATE_HZ // 2, RATE_HZ // 2 + 32768)
+    played = resynthesise(sound)[steady]
+    spectrum = np.abs(np.fft.rfft(played * np.hanning(len(played))))
+    found_hz = spectrum.argmax() * RATE_HZ / len(played)
+    assert abs(12 * np.log2(found_hz / f0_hz)) < 0.25
+    assert abs(level_db(played) - level_db(sound[steady])) < 0.5
+
+
+def test_a_steady_tone_has_no_clicks() -> None:
+    """A click is broadband: between the partials of a steady sound there is next to nothing above 8 kHz."""
+    played = resynthesise(tone(220.7, n_harmonics=10))[RATE_HZ // 4 :]
+    assert power_above(played, 8000) < -95
+
+
+def test_a_jump_to_another_tone_clicks_no_more_than_a_fade_over_a_hop() -> None:
+    spectra = [analyse(tone(f0_hz), np.array([RATE_HZ // 2]), SETTINGS)[0] for f0_hz in (330.0, 495.0)]
+    synth, played = Synth(SETTINGS), np.zeros(RATE_HZ, np.float32)
+    for number, start in enumerate(range(0, len(played), RATE_HZ // 20)):
+        synth.set_spectrum(spectra[number % 2])
+        synth.fill(played[start : start + RATE_HZ // 20])
+    assert power_above(played, 8000) < -70
+    assert np.abs(np.diff(played)).max() < 2 * 0.3 * 2 * np.pi * 495 / RATE_HZ
+
+
+def test_noise_keeps_its_level() -> None:
+    sound = noise()
+    played = resynthesise(sound, spectra_per_s=375)
+    assert abs(level_db(played[RATE_HZ // 4 :]) - level_db(sound)) < 1.0
+
+
+def test_smooth_noise_does_not_buzz_at_the_rate_of_the_hops() -> None:
+    """What a model says of breath is a smooth spectrum: locked phases would make it a train of pulses."""
+    smooth = (0.003 / (1 + np.arange(SETTINGS.n_bins) / 100)).astype(np.float32) ** np.float32(SETTINGS.power)
+    synth, played = Synth(SETTINGS), np.zeros(2 * RATE_HZ, np.float32)
+    synth.set_spectrum(smooth)
+    synth.fill(played)
+    power = np.square(played[RATE_HZ // 10 :].astype(np.float64))
+    power -= power.mean()
+    envelope = np.fft.irfft(np.square(np.abs(np.fft.rfft(power, 2 * len(power)))))
+    assert envelope[SETTINGS.hop] / envelope[0] < 0.1
+
+
+@pytest.mark.parametrize("period", [1, 64, 100, 240, 480, 4096])
+def test_the_samples_do_not_depend_on_the_block_size(period: int) -> None:
+    spectrum = analyse(tone(440.0, n_harmonics=5) + noise(), np.array([RATE_HZ // 2]), SETTINGS)[0]
+
+    def played(size: int) -> np.ndarray:
+        synth, out = Synth(SETTINGS), np.zeros(9600, np.float32)
+        synth.set_spectrum(spectrum)
+        for start in range(0, len(out), size):
+            synth.fill(out[start : start + size])
+        return out
+
+    np.testing.assert_array_equal(played(period), played(128))
+
+
+def test_the_first_sound_comes_within_two_hops() -> None:
+    spectrum = analyse(tone(440.0), np.array([RATE_HZ // 2]), SETTINGS)[0]
+    synth, out = Synth(SETTINGS), np.zeros(RATE_HZ // 10, np.float32)
+    synth.fill(out[: SETTINGS.hop])
+    synth.set_spectrum(spectrum)
+    synth.fill(out[SETTINGS.hop :])
+    heard = np.flatnonzero(np.abs(out) > 0.5 * np.abs(out[-4800:]).max())
+    assert heard[0] - SETTINGS.hop < 2.5 * SETTINGS.hop
+
+
+def test_the_spectrum_may_be_written_to_after_it_was_given() -> None:
+    spectrum = analyse(tone(440.0), np.array([RATE_HZ // 2]), SETTINGS)[0]
+    given = spectrum.copy()
+    first, second = Synth(SETTINGS), Synth(SETTINGS)
+    first.set_spectrum(spectrum)
+    second.set_spectrum(given)
+    given[:] = 0.0
+    a, b = np.zeros(2000, np.float32), np.zeros(2000, np.float32)
+    first.fill(a)
+    second.fill(b)
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("wrong", [{"rate_hz": 0}, {"hop": 0}, {"n_fft": 1000}, {"n_fft": 256}, {"power": 0.0}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="synth settings|n_fft"):
+        SynthSettings(**wrong)  # type: ignore[arg-type]
