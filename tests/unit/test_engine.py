@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import tracemalloc
 from collections.abc import Iterable
 
 import numpy as np
@@ -343,3 +344,25 @@ def test_wrong_use_is_refused() -> None:
         Player(SETTINGS, FakeModel(height=10))
     with pytest.raises(ConfigError, match="buffer"):
         play(steady(5), buffer=RATE_HZ)
+
+
+def test_memory_does_not_grow() -> None:
+    player = Player(SETTINGS, FakeModel())
+    voice = Voice(player, Synth(SynthSettings()))
+    block = np.zeros(128, np.float32)
+
+    def play_on(n_blocks: int, start_s: float) -> None:
+        for index in range(n_blocks):
+            if index % 6 == 0:
+                player.on_column(column(1.0 + index % 5), start_s + index * 128 / RATE_HZ)
+            voice.fill(block)
+
+    tracemalloc.start()
+    try:
+        play_on(500, 0.0)
+        before, _ = tracemalloc.get_traced_memory()
+        play_on(2000, 100.0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10_000
