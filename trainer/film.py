@@ -60,7 +60,8 @@ class Body:
         where = np.clip(np.asarray(times_s) * self.fps, 0, len(self.position_m) - 1)
         left = np.minimum(where.astype(np.int64), len(self.position_m) - 2)
         share = (where - left)[:, np.newaxis, np.newaxis]
-        return self.position_m[left] * (1 - share) + self.position_m[left + 1] * share
+        position_m: Float64 = self.position_m[left] * (1 - share) + self.position_m[left + 1] * share
+        return position_m
 
 
 def load_body(path: Path) -> Body:
@@ -114,10 +115,18 @@ def random_view(seed: int) -> View:
     dark = rng.random() < 0.4
     background = rng.uniform(130, 220) if dark else rng.uniform(15, 110)
     return View(
-        yaw_deg=rng.uniform(-30, 30), shift_x=rng.uniform(0.4, 0.6), size=rng.uniform(0.5, 0.92), mirror=bool(rng.random() < 0.5),
-        background=background, contrast=-rng.uniform(60, 120) if dark else rng.uniform(60, 130), gradient=rng.uniform(-30, 30),
-        noise=rng.uniform(0.5, 2.5), flicker=rng.uniform(0, 1.5), speed=rng.uniform(0.85, 1.2), seed=seed,
-    )  # fmt: skip
+        yaw_deg=rng.uniform(-30, 30),
+        shift_x=rng.uniform(0.4, 0.6),
+        size=rng.uniform(0.5, 0.92),
+        mirror=bool(rng.random() < 0.5),
+        background=background,
+        contrast=-rng.uniform(60, 120) if dark else rng.uniform(60, 130),
+        gradient=rng.uniform(-30, 30),
+        noise=rng.uniform(0.5, 2.5),
+        flicker=rng.uniform(0, 1.5),
+        speed=rng.uniform(0.85, 1.2),
+        seed=seed,
+    )
 
 
 def project(position_m: Float64, view: View, height: int, width: int) -> Float64:

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import butter, lfilter, sosfilt
+from scipy.signal import butter, find_peaks, lfilter, sosfilt
 
-from trainer.film import BONE_RADIUS_M, Body
+from device.core.motiongram import Motiongram, MotionSettings
+from trainer.film import Body, View, film
 
 Float64 = npt.NDArray[np.float64]
 
-GESTURE_RATE_HZ = 240.0
-BODY_HEIGHT_M = 1.3
-ROOT_HZ = 55.0
+GESTURE_RATE_HZ = 120.0
+FRONT = View(size=0.8, background=0.0, contrast=200.0, gradient=0.0, noise=0.0, flicker=0.0)
+"""How the instrument sees a body: from the front, without noise. The box has to make do with less."""
+QUANTITY_OF_A_LIVELY_DANCE = 8.0
+"""Grey levels, in that view."""
+ROOT_HZ = 82.4069  # E2
+STILL_ENERGY = 0.02
 PENTATONIC_MINOR = np.array([0, 3, 5, 7, 10])
-STILL_M_PER_S = 0.04
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Gesture:
     Attributes
     ----------
     energy : np.ndarray
-        Mean speed of the body's parts in the picture, in m/s, by their thickness.
+        Quantity of motion: 0 when still, about 1 in the liveliest dance.
     height, spread : np.ndarray
-        Where that motion is: 0 at the floor to 1 at the head; 0 at the body's middle to 1 at arm's length.
+        Where the motion is: 0 at the floor to 1 at the head; 0 in one line to 1 over the whole reach of the arms.
     hands, feet : np.ndarray
-        Speed of the faster hand and of the faster foot, in m/s.
+        Motion beside the trunk, above the knees, and motion near the floor; as energy.
     """
 
     energy: Float64
@@ -49,27 +52,29 @@ class Gesture:
 def gesture(body: Body, times_s: Float64) -> Gesture:
     """Measure the gestures of a body at given times; before its first position and after its last it is still.
 
+    They are seen by a camera, through the motiongram: what no camera sees, no box could play.
+
     Parameters
     ----------
     body : Body
     times_s : np.ndarray, shape (n,), float64
         Evenly spaced at `GESTURE_RATE_HZ`.
     """
-    position_m = body.at(times_s)[..., :2]  # what the camera in front sees: (n, n_joints, 2)
-    velocity = np.gradient(position_m, axis=0) * GESTURE_RATE_HZ
-    velocity = gaussian_filter1d(velocity, 0.008 * GESTURE_RATE_HZ, axis=0)
-    speed = np.hypot(velocity[..., 0], velocity[..., 1])  # (n, n_joints)
-    weight = np.array([BONE_RADIUS_M.get(joint, 0.0) for joint in body.joints])
-    moving = speed * weight
-    total = moving.sum(1) + 1e-6
-    sideways = np.abs(position_m[..., 0] - position_m[:, :1, 0])
-    hands, feet = ([i for i, joint in enumerate(body.joints) if joint.endswith(end)] for end in ("Hand", "Foot"))
+    settings = MotionSettings(threshold=0.02)
+    motiongram = Motiongram(settings)
+    columns = np.array([motiongram.push(frame).column for frame in film(body, times_s, FRONT)], np.float64)
+    rows, across = columns[:, : settings.height], columns[:, settings.height :]  # (n, height), (n, width)
+    heights = (0.5 + 0.5 * FRONT.size - (np.arange(settings.height) + 0.5) / settings.height) / FRONT.size
+    places = np.arange(settings.width) / (FRONT.size * settings.height)  # in heights of the body
+    total = across.sum(1, keepdims=True) + 1e-6
+    middle = (across * places).sum(1, keepdims=True) / total
+    distance = np.abs(places - middle)  # (n, width)
     return Gesture(
-        energy=moving.sum(1) / weight.sum(),
-        height=np.clip((moving * position_m[..., 1]).sum(1) / total / BODY_HEIGHT_M, 0, 1),
-        spread=np.clip((moving * sideways).sum(1) / total / 0.5, 0, 1),
-        hands=speed[:, hands].max(1),
-        feet=speed[:, feet].max(1),
+        energy=np.clip(rows.mean(1) / QUANTITY_OF_A_LIVELY_DANCE, 0, 2),
+        height=np.clip((rows * heights).sum(1) / (rows.sum(1) + 1e-6), 0, 1),
+        spread=np.clip((across * distance).sum(1) / total[:, 0] / 0.3, 0, 1),
+        hands=np.clip((across * (distance > 0.15)).sum(1) / settings.width / QUANTITY_OF_A_LIVELY_DANCE * 2, 0, 2),
+        feet=np.clip(rows[:, heights < 0.2].sum(1) / settings.height / QUANTITY_OF_A_LIVELY_DANCE * 4, 0, 2),
     )
 
 
@@ -88,7 +93,8 @@ def at_rate(values: Float64, n_samples: int, rate_hz: int) -> Float64:
 def scale_hz(step: Float64) -> Float64:
     """Frequency of a step of the scale; 0 is the root, whole steps are tuned."""
     step = np.floor(step).astype(int)
-    return ROOT_HZ * 2.0 ** ((step // 5) + PENTATONIC_MINOR[step % 5] / 12.0)
+    f0_hz: Float64 = ROOT_HZ * 2.0 ** ((step // 5) + PENTATONIC_MINOR[step % 5] / 12.0)
+    return f0_hz
 
 
 def harmonics(f0_hz: Float64, slope: Float64, n_harmonics: int, rate_hz: int) -> Float64:
@@ -101,13 +107,18 @@ def harmonics(f0_hz: Float64, slope: Float64, n_harmonics: int, rate_hz: int) ->
 
 
 def strikes(feet: Float64) -> Float64:
-    """Envelope of percussion: a stroke whenever a foot gathers speed, as hard as it is fast; shape (n,)."""
-    push = np.maximum(np.gradient(smooth(feet, 0.01)) * GESTURE_RATE_HZ, 0)  # m/s^2
-    peak = (push[1:-1] > push[:-2]) & (push[1:-1] >= push[2:]) & (push[1:-1] > 6.0)
-    impulse = np.zeros_like(push)
-    impulse[1:-1][peak] = np.minimum(push[1:-1][peak] / 25.0, 1.0)
-    ring = np.exp(-np.arange(int(0.25 * GESTURE_RATE_HZ)) / (0.05 * GESTURE_RATE_HZ))
-    out: Float64 = np.minimum(np.convolve(impulse, ring)[: len(push)], 1.0)
+    """Strokes: one whenever a foot gathers speed, as hard as it is pushed, at most seven a second; shape (n,)."""
+    push = np.maximum(np.gradient(smooth(feet, 0.02)) * GESTURE_RATE_HZ, 0)  # per second
+    peaks, found = find_peaks(push, height=2.0, distance=int(0.14 * GESTURE_RATE_HZ))
+    out: Float64 = np.zeros_like(push)
+    out[peaks] = np.minimum(found["peak_heights"] / 14.0, 1.0)
+    return out
+
+
+def ring(strokes: Float64, decay_s: float) -> Float64:
+    """Let strokes ring: an envelope that dies away with a time constant; shape (n,)."""
+    keep = np.exp(-1 / (decay_s * GESTURE_RATE_HZ))
+    out: Float64 = np.minimum(lfilter([1.0], [1.0, -keep], strokes), 1.0)
     return out
 
 
@@ -131,44 +142,47 @@ def play(body: Body, duration_s: float, rate_hz: int, start_s: float = 0.0, seed
     n = round(duration_s * rate_hz)
     times_s = start_s + np.arange(int(duration_s * GESTURE_RATE_HZ) + 2) / GESTURE_RATE_HZ
     made = gesture(body, times_s)
-    loud = smooth(np.clip((made.energy - STILL_M_PER_S) / 0.8, 0, 1.2), 0.015)
+    loud = smooth(np.clip((made.energy - STILL_ENERGY) / 1.1, 0, 1.2), 0.01)
+    steps = strikes(made.feet)
     rng = np.random.default_rng(seed)
-    sound = bass(made, loud, n, rate_hz) + lead(made, loud, n, rate_hz)
-    sound += breath(made, n, rate_hz, rng) + percussion(made, n, rate_hz, rng)
-    return np.tanh(1.4 * sound).astype(np.float32) * np.float32(0.8)
+    sound = bass(made, steps, n, rate_hz) + lead(made, loud, n, rate_hz)
+    sound += breath(made, n, rate_hz, rng) + percussion(steps, n, rate_hz, rng)
+    out: npt.NDArray[np.float32] = (0.8 * np.tanh(1.4 * sound)).astype(np.float32)
+    return out
 
 
-def bass(made: Gesture, loud: Float64, n: int, rate_hz: int) -> Float64:
-    """Low notes under the weight of the body: the wider it moves, the higher the note."""
-    step = smooth(made.spread, 0.12) * 6.0
-    f0_hz = smooth(scale_hz(np.clip(step, 0, 4)), 0.02)
-    level = at_rate(loud**0.8, n, rate_hz)
-    return 0.40 * level * harmonics(at_rate(f0_hz, n, rate_hz), np.full(n, 1.4), 6, rate_hz)
+def bass(made: Gesture, steps: Float64, n: int, rate_hz: int) -> Float64:
+    """Low notes plucked by the feet: the wider the body moves, the higher the note."""
+    step = 5.0 * np.clip((smooth(made.spread, 0.10) - 0.18) / 0.2, 0, 0.99)
+    f0_hz = smooth(scale_hz(step), 0.01)
+    level = at_rate(smooth(ring(steps, 0.22), 0.006), n, rate_hz)
+    return 0.50 * level * harmonics(at_rate(f0_hz, n, rate_hz), np.full(n, 1.5), 6, rate_hz)
 
 
 def lead(made: Gesture, loud: Float64, n: int, rate_hz: int) -> Float64:
     """Notes as high as the motion; hands make them bright and hollow, the trunk warm."""
-    step = 10.0 + 12.0 * np.clip((smooth(made.height, 0.04) - 0.30) / 0.45, 0, 1)
+    step = 10.0 + 12.0 * np.clip((smooth(made.height, 0.06) - 0.30) / 0.28, 0, 1)
     f0_hz = at_rate(smooth(scale_hz(step), 0.008), n, rate_hz)
-    hand = at_rate(smooth(np.clip(made.hands / 2.5, 0, 1), 0.03), n, rate_hz)
-    level = at_rate(loud, n, rate_hz)
-    warm = harmonics(f0_hz, 2.6 - 1.2 * hand, 10, rate_hz)
-    hollow = harmonics(f0_hz, 1.2 + 0.0 * hand, 12, rate_hz) - harmonics(f0_hz * 2, 1.2 + 0.0 * hand, 6, rate_hz) * 2**-1.2
-    return 0.22 * level * ((1 - hand) * warm + 0.8 * hand * hollow)
+    hand = at_rate(smooth(np.clip(made.hands / 0.4, 0, 1), 0.03), n, rate_hz)
+    warm = harmonics(f0_hz, 2.8 - 1.2 * hand, 10, rate_hz)
+    hollow = harmonics(f0_hz, np.full(n, 1.2), 12, rate_hz) - 2**-1.2 * harmonics(
+        2 * f0_hz, np.full(n, 1.2), 6, rate_hz
+    )
+    return 0.30 * at_rate(loud, n, rate_hz) * ((1 - hand) * warm + hand * hollow)
 
 
 def breath(made: Gesture, n: int, rate_hz: int, rng: np.random.Generator) -> Float64:
     """Air moved by the hands: noise between 1.5 and 7 kHz."""
     noise = sosfilt(butter(2, [1500, 7000], "bandpass", fs=rate_hz, output="sos"), rng.standard_normal(n))
-    level = at_rate(smooth(np.clip((made.hands - 0.3) / 3.0, 0, 1) ** 1.3, 0.02), n, rate_hz)
-    out: Float64 = 0.12 * level * noise
+    level = at_rate(smooth(np.clip((made.hands - 0.05) / 0.6, 0, 1), 0.02), n, rate_hz)
+    out: Float64 = 0.10 * level * noise
     return out
 
 
-def percussion(made: Gesture, n: int, rate_hz: int, rng: np.random.Generator) -> Float64:
-    """Feet on the floor: a short woody noise with a low knock."""
-    noise = sosfilt(butter(2, [300, 3500], "bandpass", fs=rate_hz, output="sos"), rng.standard_normal(n))
-    level = at_rate(strikes(made.feet), n, rate_hz)
-    knock = np.sin(2 * np.pi * 165.0 * np.arange(n) / rate_hz)
-    out: Float64 = level * (0.30 * noise + 0.25 * knock)
+def percussion(steps: Float64, n: int, rate_hz: int, rng: np.random.Generator) -> Float64:
+    """Feet on the floor: a short woody noise with a knock."""
+    noise = sosfilt(butter(2, [400, 4000], "bandpass", fs=rate_hz, output="sos"), rng.standard_normal(n))
+    level = at_rate(smooth(ring(steps**1.5, 0.045), 0.003), n, rate_hz)
+    knock = np.sin(2 * np.pi * 220.0 * np.arange(n) / rate_hz)
+    out: Float64 = level * (0.35 * noise + 0.20 * knock)
     return out

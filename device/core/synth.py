@@ -58,7 +58,8 @@ class SynthSettings:
 def analysis_window(n_fft: int) -> Float64:
     """Periodic Hann window, shape (n_fft,), scaled so that a sine of amplitude 1 has magnitude 1 at its peak."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-    return hann * (2.0 / hann.sum())
+    window: Float64 = hann * (2.0 / hann.sum())
+    return window
 
 
 def analyse(sound: Float32, centres: npt.NDArray[np.int64], settings: SynthSettings) -> Float32:

@@ -43,6 +43,12 @@ def installed_runtimes() -> list[str]:
     return names
 
 
+def preload() -> None:
+    """Import every installed runtime now: tflite-runtime refuses all models once TensorFlow was imported before it."""
+    for name in installed_runtimes():
+        importlib.import_module(f"{RUNTIMES[name]}.interpreter")
+
+
 class TfliteModel:
     """A `SpectrumModel` from the bytes of a TFLite file.
 

@@ -1,17 +1,23 @@
 """The window: what the model sees of the motion."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from device.core.window import Window, grid_offsets_s, grid_weights, interpolate
 
+Array = npt.NDArray[Any]
 
-def ramp(times_s: np.ndarray) -> np.ndarray:
+
+def ramp(times_s: Array) -> Array:
     """Columns that say their own time, shape (n, 2)."""
-    return np.stack([times_s, np.ones_like(times_s)], axis=1).astype(np.float32)
+    columns: Array = np.stack([times_s, np.ones_like(times_s)], axis=1).astype(np.float32)
+    return columns
 
 
-def filled(times_s: np.ndarray, n_columns: int = 6, grid_rate_hz: float = 50.0) -> Window:
+def filled(times_s: Array, n_columns: int = 6, grid_rate_hz: float = 50.0) -> Window:
     window = Window(n_columns, 2, grid_rate_hz)
     for column, time_s in zip(ramp(times_s), times_s, strict=True):
         window.push(column, float(time_s))

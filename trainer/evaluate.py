@@ -1,0 +1,231 @@
+"""`trainer evaluate`: play held-out dances through the engine itself and say how well they are followed.
+
+Every figure stands beside its null (the sound of another dance: what would be reached without following) and its
+ceiling (the true spectra through the same synth: what a perfect model would reach).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from device.core.errors import TakeError
+from device.core.frame import Frame
+from device.core.motiongram import MotionSettings
+from device.core.synth import Synth, SynthSettings, analyse
+from device.edges.model import SpectrumModel
+from device.edges.model_tflite import TfliteModel
+from device.engine import Player, play_virtual
+from device.models import choose_runtime, read_bundle
+from device.store import Take
+from trainer.metrics import Figures, figures, format_table, still_level_dbfs
+from trainer.prepare import Segments, load_takes, split
+from trainer.settings import ExampleSettings
+
+Float32 = npt.NDArray[np.float32]
+
+LONGEST_S = 120.0
+"""Held-out time that is played at most: the first parts of all spans, alike."""
+STILL_S = 6.0
+STILL_NOISE, STILL_FLICKER = 1.5, 1.0
+
+
+@dataclass(frozen=True)
+class Playing:
+    """What the engine needs to know to play columns; a manifest has the same.
+
+    Attributes
+    ----------
+    motion : MotionSettings
+    example : ExampleSettings
+    """
+
+    motion: MotionSettings
+    example: ExampleSettings
+
+    @property
+    def grid_rate_hz(self) -> float:
+        """Columns per second in a window."""
+        return self.example.grid_rate_hz
+
+    @property
+    def segment_s(self) -> float:
+        """Length of a segment."""
+        return self.example.segment_s
+
+    @property
+    def synth(self) -> SynthSettings:
+        """What spectra mean."""
+        return self.example.synth
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a take that no model was trained on: columns `start` to `stop`."""
+
+    take: Take
+    start: int
+    stop: int
+
+    @property
+    def times_s(self) -> npt.NDArray[np.float64]:
+        """Times of the columns, shape (n,)."""
+        return self.take.times_s[self.start : self.stop]
+
+    def events(self) -> Iterator[tuple[Float32, float]]:
+        """Columns with their times, as a camera would have led to them."""
+        return zip(self.take.columns_at(self.start, self.stop), self.times_s, strict=True)
+
+    def sound(self) -> Float32:
+        """The real sound from the first column's time to the last's."""
+        first, last = self.take.samples_of(self.times_s[[0, -1]])
+        return self.take.sound_at(round(first), round(last))
+
+
+class TrueSpectra:
+    """A perfect model: says what the real sound said at each column. It stands where a trained one would."""
+
+    runtime, variant = "none", "true"
+
+    def __init__(self, span: Span, playing: Playing) -> None:
+        self.n_columns, self.n_features = playing.example.n_columns, playing.motion.height + playing.motion.width
+        self.n_latent, self.n_bins = 1, playing.synth.n_bins
+        sound = span.take.sound_at(0, span.take.n_samples)
+        centres = np.round(span.take.samples_of(span.times_s + playing.example.lead_s)).astype(np.int64)
+        self._spectra = iter(analyse(sound, centres, playing.synth))
+
+    def run(self, motion: Float32, noise: Float32, position: float) -> Float32:  # noqa: ARG002 - it needs none
+        """The next spectrum, whatever the motion."""
+        return next(self._spectra)
+
+
+def held_out_spans(takes: list[Take], held_out: Segments, longest_s: float = LONGEST_S) -> list[Span]:
+    """Stretches of time that hold the held-out segments, cut alike so that they last no longer than `longest_s`.
+
+    Raises
+    ------
+    TakeError
+        There are none.
+    """
+    spans = []
+    for index, take in enumerate(takes):
+        columns = held_out.of_take(index)
+        if len(columns) > 1:
+            spans.append(Span(take, int(columns[0]), int(columns[-1]) + 1))
+    if not spans:
+        raise TakeError("the takes hold nothing that was held out: hold out a share of them, or give other takes")
+    total_s = sum(float(span.times_s[-1] - span.times_s[0]) for span in spans)
+    share = min(1.0, longest_s / total_s)
+    return [Span(span.take, span.start, span.start + max(2, int((span.stop - span.start) * share))) for span in spans]
+
+
+def play_span(playing: Playing, model: SpectrumModel, span: Span, temperature: float = 0.0, seed: int = 0) -> Float32:
+    """Play a span through the engine; as long as the span's own sound, sample 0 at its first column's time."""
+    player = Player(playing, model, "stream", temperature, seed)
+    sound, _ = play_virtual(player, Synth(playing.synth), span.events())
+    n = len(span.sound())
+    return np.pad(sound[:n], (0, max(0, n - len(sound))))
+
+
+def play_still(playing: Playing, model: SpectrumModel, seed: int = 0) -> Float32:
+    """What is heard when nobody moves: a grey room seen by a noisy sensor under flickering light."""
+    rng = np.random.default_rng(seed)
+    height, width = playing.motion.height, playing.motion.width
+    room = 60 + 80 * np.linspace(0, 1, width) * np.linspace(0.5, 1, height)[:, np.newaxis]
+
+    def frames() -> Iterator[Frame]:
+        for time_s in np.arange(int(STILL_S * 60)) / 60:
+            picture = (
+                room
+                + STILL_FLICKER * np.sin(2 * np.pi * 100.3 * time_s)
+                + STILL_NOISE * rng.standard_normal(room.shape)
+            )
+            yield Frame(np.clip(picture + 0.5, 0, 255).astype(np.uint8), float(time_s))
+
+    sound, _ = play_virtual(Player(playing, model), Synth(playing.synth), frames())
+    return sound
+
+
+def evaluate_model(
+    playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0, seed: int = 0
+) -> Figures:
+    """Figures of a model on spans, and its level when nobody moves."""
+    real = np.concatenate([span.sound() for span in spans])
+    played = np.concatenate([play_span(playing, model, span, temperature, seed) for span in spans])
+    rate_hz = playing.synth.rate_hz
+    return replace(
+        figures(real, played, rate_hz), still_level_dbfs=still_level_dbfs(play_still(playing, model), rate_hz)
+    )
+
+
+def evaluate_ceiling(playing: Playing, spans: list[Span]) -> Figures:
+    """Figures of the true spectra through the same engine and synth."""
+    real = np.concatenate([span.sound() for span in spans])
+    played = np.concatenate([play_span(playing, TrueSpectra(span, playing), span) for span in spans])
+    return figures(real, played, playing.synth.rate_hz)
+
+
+def evaluate_null(playing: Playing, model: SpectrumModel, spans: list[Span]) -> Figures:
+    """Figures of the played sound against the real sound of another dance: half of the held-out time away."""
+    real = np.concatenate([span.sound() for span in spans])
+    played = np.concatenate([play_span(playing, model, span) for span in spans])
+    return figures(np.roll(real, len(real) // 2), played, playing.synth.rate_hz)
+
+
+def evaluate_bundle(
+    bundle_dir: Path, takes: list[Take], held_out: Segments, temperature: float = 0.0
+) -> dict[str, Figures]:
+    """Figures of both variants of a bundle, the null and the ceiling.
+
+    Returns
+    -------
+    dict
+        'f16', 'int8', 'null' and 'ceiling' to figures by name.
+    """
+    files = read_bundle(bundle_dir)
+    manifest = files.manifest
+    example = ExampleSettings(manifest.segment_s, manifest.grid_rate_hz, manifest.lead_s, 0, 0, manifest.synth)
+    playing = Playing(manifest.motion, example)
+    spans = held_out_spans(takes, held_out)
+    runtime = choose_runtime()
+    models = {variant: TfliteModel(data, runtime, variant) for variant, data in files.models.items()}
+    columns = {variant: evaluate_model(playing, model, spans, temperature) for variant, model in models.items()}
+    columns["null"] = evaluate_null(playing, models["f16"], spans)
+    columns["ceiling"] = evaluate_ceiling(playing, spans)
+    return columns
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of `trainer evaluate`."""
+    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of a bundle")
+    parser.add_argument(
+        "--takes", type=Path, required=True, metavar="DIR", help="folder of takes with what was held out in training"
+    )
+    parser.add_argument(
+        "--held-out", type=float, default=0.2, metavar="SHARE", help="end of each take that is played (default 0.2)"
+    )
+    parser.add_argument(
+        "--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="numbers of takes played whole instead"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 plays the mean (default), 1 draws"
+    )
+    parser.add_argument("--json", action="store_true", help="print one object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run `trainer evaluate`."""
+    takes = load_takes(args.takes)
+    manifest = read_bundle(args.bundle).manifest
+    _, held_out = split(takes, manifest.segment_s, 0.02, args.held_out, args.held_out_takes)
+    columns = evaluate_bundle(args.bundle, takes, held_out, args.temperature)
+    print(
+        json.dumps({name: column.as_dict() for name, column in columns.items()}) if args.json else format_table(columns)
+    )
+    return 0

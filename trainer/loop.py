@@ -1,0 +1,103 @@
+"""The steps of training: batches in, weights moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from device.core.errors import TrainingError
+from trainer.backend import keras, tf
+from trainer.dataset import Batch, Examples
+from trainer.model import DanceVAE
+from trainer.settings import RunSettings
+
+ACTIVE_NATS = 0.1
+"""A latent is active when it says at least this much on average."""
+
+
+class Loop:
+    """The steps of a run: every one depends on the settings and its number alone, so a run can be gone on with.
+
+    Parameters
+    ----------
+    examples : Examples
+    rows : np.ndarray, shape (n,), int64
+        Of the training examples.
+    settings : RunSettings
+    """
+
+    def __init__(self, examples: Examples, rows: Any, settings: RunSettings) -> None:
+        preset = settings.preset
+        self.steps_per_epoch = preset.n_steps // preset.n_epochs
+        self._examples, self._rows, self._settings = examples, rows, settings
+        self._variance = examples.variance(rows)
+        keras.utils.set_random_seed(settings.seed)
+        self.model = DanceVAE(settings.model)
+        warm_up = min(200, preset.n_steps // 10)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, preset.n_steps - warm_up, warmup_target=preset.learning_rate, warmup_steps=warm_up
+        )
+        self.optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
+        self.optimizer.build(self.model.trainable_variables)
+        self._step = tf.function(self._train_step)
+        self._losses = tf.function(self._look_step)
+
+    def epoch(self, epoch: int, bar: Any) -> dict[str, float]:
+        """Train for one epoch and return the mean of each term of the loss."""
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(_ahead(self._batches(epoch))):
+            terms = self._step(batch, tf.constant([self._settings.seed, epoch * self.steps_per_epoch + number]))
+            bar.update(1)
+            if number % 10 == 0:
+                for name in ("loss", "sound", "joint", "motion", "kl", "tie"):
+                    sums[name] = sums.get(name, 0.0) + float(terms[name])
+        n_seen = (self.steps_per_epoch + 9) // 10
+        means = {name: value / n_seen for name, value in sums.items()}
+        if not np.isfinite(means["loss"]):
+            raise TrainingError(
+                f"the loss is not a number in epoch {epoch + 1}: look at the takes (trainer prepare), start anew"
+            )
+        return means
+
+    def look(self, batch: Batch) -> dict[str, float]:
+        """Held-out figures: from the mean of q(z|m), as the box plays."""
+        terms = self._losses(batch)
+        active = int((terms["kl_per_latent"].numpy() > ACTIVE_NATS).sum())
+        return {"sound": float(terms["sound"]), "kl": float(terms["kl_per_latent"].numpy().sum()), "n_active": active}
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """Exactly `steps_per_epoch` batches, from a generator of their own."""
+        rng = np.random.default_rng([self._settings.seed, epoch])
+        n_left = self.steps_per_epoch
+        while n_left > 0:
+            for batch in self._examples.batches(self._rows, self._settings.preset.batch_size, rng):
+                yield batch
+                n_left -= 1
+                if n_left == 0:
+                    return
+
+    def _train_step(self, batch: Any, seed: Any) -> Any:
+        noise = tf.random.stateless_normal((2, self._settings.preset.batch_size, self._settings.model.n_latent), seed)
+        with tf.GradientTape() as tape:
+            terms = self.model.losses_of(batch, noise, self._variance, self._settings.loss)
+        weights = self.model.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(terms["loss"], weights), weights, strict=True))
+        return terms
+
+    def _look_step(self, batch: Any) -> Any:
+        noise = tf.zeros((2, tf.shape(batch["window"])[0], self._settings.model.n_latent))
+        return self.model.losses_of(batch, noise, self._variance, self._settings.loss)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Any]:
+    """Put the next batches together while the model works on this one."""
+    first = next(batches)
+    signature = {name: tf.TensorSpec(value.shape, tf.float32) for name, value in first.items()}
+
+    def generate() -> Iterator[Batch]:
+        yield first
+        yield from batches
+
+    return iter(tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4))

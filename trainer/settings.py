@@ -1,0 +1,137 @@
+"""All that a run depends on beside its takes: frozen, kept in its folder, passed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from device.core.synth import SynthSettings
+
+
+@dataclass(frozen=True)
+class ExampleSettings:
+    """How takes become examples.
+
+    Attributes
+    ----------
+    segment_s : float
+        Length of a window and of its sound.
+    grid_rate_hz : float
+        Columns per second in a window.
+    lead_s : float
+        How far ahead of the motion the sound lies that is learned.
+    n_sound_frames, n_bands : int
+        What the joint encoder hears of a segment.
+    synth : SynthSettings
+    """
+
+    segment_s: float
+    grid_rate_hz: float
+    lead_s: float
+    n_sound_frames: int
+    n_bands: int
+    synth: SynthSettings
+
+    @property
+    def n_columns(self) -> int:
+        """Columns in a window; at least 2."""
+        return max(2, round(self.segment_s * self.grid_rate_hz))
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes of the network.
+
+    Attributes
+    ----------
+    n_columns, n_features : int
+        Shape of a window: columns, and height + width of a frame.
+    n_bins : int
+        Values in a spectrum.
+    n_latent : int
+        Values in z.
+    n_sound_frames, n_bands : int
+        What the joint encoder hears of a segment: frames from position 0 to 1, each averaged into bands.
+    n_hidden : int
+        Width of the dense layers.
+    n_filters : int
+        Width of the first convolutions.
+    """
+
+    n_columns: int
+    n_features: int
+    n_bins: int
+    n_latent: int = 32
+    n_sound_frames: int = 6
+    n_bands: int = 64
+    n_hidden: int = 256
+    n_filters: int = 96
+
+    @property
+    def n_motion(self) -> int:
+        """What both encoders look at: values that stand for the motion of a window."""
+        return self.n_hidden * 5 // 8
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the loss, in units of the spectra's variance.
+
+    Attributes
+    ----------
+    kl : float
+        Per nat of what an encoder says beyond the prior.
+    tie : float
+        Per nat by which the joint encoder differs from the motion encoder.
+    joint, motion : float
+        Sound rebuilt from the joint encoder, and the window rebuilt from it, beside 1 for the sound from q(z|m).
+    """
+
+    kl: float = 2e-4
+    tie: float = 1e-4
+    joint: float = 0.3
+    motion: float = 0.1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How long and how wide to train.
+
+    Attributes
+    ----------
+    n_steps : int
+        Batches in all; the learning rate falls to zero along a cosine over them.
+    batch_size : int
+    learning_rate : float
+        At the start, after a short rise.
+    n_hidden, n_filters : int
+        Widths of the network.
+    n_epochs : int
+        Parts into which the steps are divided: after each, figures are logged and a checkpoint is written.
+    """
+
+    n_steps: int
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    n_hidden: int = 256
+    n_filters: int = 96
+    n_epochs: int = 20
+
+
+PRESETS = {
+    "quick": Preset(n_steps=8000),
+    "standard": Preset(n_steps=40000, n_epochs=100),
+    "full": Preset(n_steps=200000, n_epochs=200),
+}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that a run depends on beside its takes; kept in `run.json`."""
+
+    preset: Preset
+    example: ExampleSettings
+    model: ModelSettings
+    loss: LossSettings
+    held_out: float
+    held_out_takes: list[int]
+    seed: int
