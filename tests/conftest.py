@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.road import Road, go
 from tests.tiny_model import TinyModel, load_tiny_model
 
 
@@ -9,3 +10,9 @@ from tests.tiny_model import TinyModel, load_tiny_model
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """A small network as both files of a bundle, made once."""
     return load_tiny_model(tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
+    """Videos, takes, run, bundle and figures of a dance with its sound, made once by the commands that a user types."""
+    return go(tmp_path_factory.mktemp("road"))

@@ -13,7 +13,7 @@ from trainer.instrument import GESTURE_RATE_HZ, at_rate, gesture, harmonics, smo
 def play_theremin(
     body: Body, times_s: npt.NDArray[np.float64], n: int, rate_hz: int, seed: int = 0
 ) -> npt.NDArray[np.float32]:
-    """Height is pitch, without steps, over a little more than an octave; energy is loudness; reach is brightness.
+    """Height is pitch, without steps, over an octave; energy is loudness; reach is brightness.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def play_theremin(
     np.ndarray, shape (n,), float32
     """
     made = gesture(body, times_s)
-    f0_hz = 160.0 * 2.0 ** (1.2 * np.clip((smooth(smooth(made.height, 0.1), 0.1) - 0.30) / 0.3, 0, 1))
+    f0_hz = 160.0 * 2.0 ** (1.0 * np.clip((smooth(smooth(made.height, 0.1), 0.1) - 0.30) / 0.3, 0, 1))
     level = smooth(np.clip((made.energy - 0.02) / 1.3, 0, 1.3), 0.02)
     reach = np.clip((smooth(made.spread, 0.1) - 0.18) / 0.2, 0, 1)
     voice = harmonics(at_rate(f0_hz, n, rate_hz), at_rate(2.4 - 1.3 * reach, n, rate_hz), 20, rate_hz)

@@ -7,7 +7,7 @@ learn it, and somebody else can dance to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class Gesture:
     feet: Float64
 
 
-def gesture(body: Body, times_s: Float64) -> Gesture:
+def gesture(body: Body, times_s: Float64, speed: float = 1.0) -> Gesture:
     """Measure the gestures of a body at given times; before its first position and after its last it is still.
 
     They are seen by a camera, through the motiongram: what no camera sees, no box could play.
@@ -59,10 +59,14 @@ def gesture(body: Body, times_s: Float64) -> Gesture:
     body : Body
     times_s : np.ndarray, shape (n,), float64
         Evenly spaced at `GESTURE_RATE_HZ`.
+    speed : float
+        Time of the dance against these times.
     """
     settings = MotionSettings(threshold=0.02)
     motiongram = Motiongram(settings)
-    columns = np.array([motiongram.push(frame).column for frame in film(body, times_s, FRONT)], np.float64)
+    columns = np.array(
+        [motiongram.push(frame).column for frame in film(body, times_s, replace(FRONT, speed=speed))], np.float64
+    )
     rows, across = columns[:, : settings.height], columns[:, settings.height :]  # (n, height), (n, width)
     heights = (0.5 + 0.5 * FRONT.size - (np.arange(settings.height) + 0.5) / settings.height) / FRONT.size
     places = np.arange(settings.width) / (FRONT.size * settings.height)  # in heights of the body
@@ -122,7 +126,9 @@ def ring(strokes: Float64, decay_s: float) -> Float64:
     return out
 
 
-def play(body: Body, duration_s: float, rate_hz: int, start_s: float = 0.0, seed: int = 0) -> npt.NDArray[np.float32]:
+def play(
+    body: Body, duration_s: float, rate_hz: int, start_s: float = 0.0, speed: float = 1.0, seed: int = 0
+) -> npt.NDArray[np.float32]:
     """Play a dance on the factory's instrument.
 
     Parameters
@@ -131,6 +137,8 @@ def play(body: Body, duration_s: float, rate_hz: int, start_s: float = 0.0, seed
     duration_s, start_s : float
         Of the sound; where in the dance it begins (negative: the body stands still first).
     rate_hz : int
+    speed : float
+        Time of the dance against that of the sound.
     seed : int
         Of the breath's and the percussion's noise.
 
@@ -141,7 +149,7 @@ def play(body: Body, duration_s: float, rate_hz: int, start_s: float = 0.0, seed
     """
     n = round(duration_s * rate_hz)
     times_s = start_s + np.arange(int(duration_s * GESTURE_RATE_HZ) + 2) / GESTURE_RATE_HZ
-    made = gesture(body, times_s)
+    made = gesture(body, times_s, speed)
     loud = smooth(np.clip((made.energy - STILL_ENERGY) / 1.1, 0, 1.2), 0.01)
     steps = strikes(made.feet)
     rng = np.random.default_rng(seed)

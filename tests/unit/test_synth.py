@@ -93,7 +93,8 @@ def test_a_jump_to_another_tone_clicks_no_more_than_a_fade_over_a_hop() -> None:
 def test_noise_keeps_its_level() -> None:
     sound = noise()
     played = resynthesise(sound, spectra_per_s=375)
-    assert abs(level_db(played[RATE_HZ // 4 :]) - level_db(sound)) < 1.0
+    # See NOISE_SCATTER: about 1 dB up.
+    assert 0.0 < level_db(played[RATE_HZ // 4 :]) - level_db(sound) < 2.0
 
 
 def test_smooth_noise_does_not_buzz_at_the_rate_of_the_hops() -> None:

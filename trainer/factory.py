@@ -1,0 +1,128 @@
+"""The factory's bundle and clip, made anew: `python -m trainer.factory --work DIR`.
+
+The recorded salsa (`trainer/salsa`) is filmed by simulated cameras in many rooms, sizes, lights and clothes, so that
+the model plays for other bodies too, and the factory's instrument (`trainer.instrument`) plays to it. Two dances are
+held out: their figures go into the bundle, and one of them is the clip of the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from device.core.motiongram import Motiongram, MotionSettings
+from device.models import FACTORY
+from device.store import TakeWriter, allocate, list_takes
+from trainer.export import export
+from trainer.film import SALSA, View, film, load_body, random_view
+from trainer.instrument import play
+from trainer.settings import PRESETS
+from trainer.train import run_settings, train
+
+NAME = "salsa"
+N_VIEWS = 6
+STILL_S = 1.5
+"""The body stands still this long before and after each dance: what silence looks like must be learned too."""
+FRAME_RATES = (25, 30, 50, 60)
+RATE_HZ = 48000
+HELD_OUT_DANCES = ("05", "09")
+CLIP = FACTORY.parent / "dance.mp4"
+CLIP_BODY, CLIP_S, CLIP_FPS = "61_09", 20.0, 50
+CLIP_VIEW = View(size=0.8, shift_x=0.5, background=40, contrast=120, gradient=30, noise=0.0, flicker=0.0, seed=5)
+
+
+def recordings() -> list[Path]:
+    """All recorded dances, those held out last."""
+    paths = sorted(SALSA.glob("*.npz"))
+    return sorted(paths, key=lambda path: path.stem.endswith(HELD_OUT_DANCES))
+
+
+def make_take(job: tuple[Path, int, Path, Path]) -> None:
+    """Film one dance in one view and play to it.
+
+    Parameters
+    ----------
+    job : tuple
+        Recording, seed of the view, folder of takes, and the take's own folder, already allocated.
+    """
+    path, seed, takes_dir, folder = job
+    body, view = load_body(path), random_view(seed)
+    duration_s = body.duration_s / view.speed + 2 * STILL_S
+    fps = FRAME_RATES[seed % len(FRAME_RATES)]
+    times_s = np.arange(int(duration_s * fps)) / fps
+    motiongram = Motiongram(MotionSettings())
+    # The dance begins after STILL_S: until then, and after its end, the film shows a body that stands.
+    frames = film(body, times_s - STILL_S, view)
+    columns = np.array([motiongram.push(frame).column for frame in frames])
+    sound = play(body, duration_s, RATE_HZ, start_s=-STILL_S, speed=view.speed, seed=seed)
+    source: dict[str, object] = {"name": body.name, "view": seed, "kind": "simulated camera, factory instrument"}
+    writer = TakeWriter(takes_dir, MotionSettings(), RATE_HZ, source, folder=folder)
+    writer.add_columns(columns, times_s)
+    writer.add_sound(sound, 0.0)
+    writer.finish()
+
+
+def make_takes(takes_dir: Path) -> list[int]:
+    """Film all dances in all views; numbers of the takes that are held out."""
+    jobs: list[tuple[Path, int, Path, Path]] = []
+    held_out: list[int] = []
+    for path in recordings():
+        is_held_out = path.stem.endswith(HELD_OUT_DANCES)
+        for view in range(1 if is_held_out else N_VIEWS):
+            folder = allocate(takes_dir)
+            jobs.append((path, len(jobs) * 101 + view, takes_dir, folder))
+            if is_held_out:
+                held_out.append(int(folder.name))
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        list(pool.map(make_take, jobs))
+    return held_out
+
+
+def make_clip(path: Path) -> None:
+    """Film the demo's dance to a video: H.264, 320x240, without sound."""
+    import av
+
+    body = load_body(SALSA / f"{CLIP_BODY}.npz")
+    times_s = np.arange(int(CLIP_S * CLIP_FPS)) / CLIP_FPS
+    options = {"crf": "27", "preset": "veryslow", "tune": "animation"}
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("libx264", rate=CLIP_FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number, frame in enumerate(film(body, times_s - 1.0, CLIP_VIEW, 240, 320)):
+            picture = av.VideoFrame.from_ndarray(frame.grey, format="gray")
+            picture.pts, picture.time_base = number, Fraction(1, CLIP_FPS)
+            video.mux(stream.encode(picture))
+        video.mux(stream.encode(None))
+
+
+def main() -> int:
+    """Make the takes, train, export, film the clip; what the work folder holds already is not made again."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer.factory", description="Make the factory's bundle and clip anew."
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="folder for takes and run (about 500 MB)"
+    )
+    parser.add_argument("--preset", choices=list(PRESETS), default="standard", help="how long to train (%(default)s)")
+    args = parser.parse_args()
+    takes_dir, held_out_file = args.work / "takes", args.work / "held-out.txt"
+    if not held_out_file.exists():
+        takes_dir.mkdir(parents=True)
+        held_out_file.write_text(" ".join(map(str, make_takes(takes_dir))))
+    held_out = [int(number) for number in held_out_file.read_text().split()]
+    takes = list_takes(takes_dir)
+    figures = train(takes, args.work / "run", run_settings(takes, PRESETS[args.preset], held_out_takes=held_out))
+    print({name: round(value, 3) for name, value in figures.items()})
+    manifest = export(args.work / "run", FACTORY, NAME)
+    print(f"{FACTORY}: version {manifest.version}")
+    make_clip(CLIP)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
