@@ -88,21 +88,33 @@ class Span:
         return self.take.sound_at(round(first), round(last))
 
 
-class TrueSpectra:
-    """A perfect model: says what the real sound said at each column. It stands where a trained one would."""
+class Recorded:
+    """Spectra played one after the other, whatever the motion: it stands where a trained model would.
 
-    runtime, variant = "none", "true"
+    Parameters
+    ----------
+    playing : Playing
+    spectra : np.ndarray, shape (n, n_bins), float32
+        One for each column that will be played.
+    """
 
-    def __init__(self, span: Span, playing: Playing) -> None:
-        self.n_columns, self.n_features = playing.example.n_columns, playing.motion.height + playing.motion.width
+    runtime, variant = "none", "recorded"
+
+    def __init__(self, playing: Playing, spectra: Float32) -> None:
+        self.n_columns, self.n_features = playing.example.n_columns, playing.motion.n_features
         self.n_latent, self.n_bins = 1, playing.synth.n_bins
-        sound = span.take.sound_at(0, span.take.n_samples)
-        centres = np.round(span.take.samples_of(span.times_s + playing.example.lead_s)).astype(np.int64)
-        self._spectra = iter(analyse(sound, centres, playing.synth))
+        self._spectra = iter(spectra)
 
-    def run(self, motion: Float32, noise: Float32, position: float) -> Float32:  # noqa: ARG002 - it needs none
-        """The next spectrum, whatever the motion."""
+    def run(self, motion: Float32, noise: Float32, position: float) -> Float32:  # noqa: ARG002 - it needs none of them
+        """Give the next spectrum."""
         return next(self._spectra)
+
+
+def true_spectra(playing: Playing, span: Span) -> Float32:
+    """What a perfect model would say: spectra of the real sound at each column, shape (n_columns, n_bins)."""
+    sound = span.take.sound_at(0, span.take.n_samples)
+    centres = np.round(span.take.samples_of(span.times_s + playing.example.lead_s)).astype(np.int64)
+    return analyse(sound, centres, playing.synth)
 
 
 def held_out_spans(takes: list[Take], held_out: Segments, longest_s: float = LONGEST_S) -> list[Span]:
@@ -167,7 +179,9 @@ def evaluate_model(
 def evaluate_ceiling(playing: Playing, spans: list[Span]) -> Figures:
     """Figures of the true spectra through the same engine and synth."""
     real = np.concatenate([span.sound() for span in spans])
-    played = np.concatenate([play_span(playing, TrueSpectra(span, playing), span) for span in spans])
+    played = np.concatenate(
+        [play_span(playing, Recorded(playing, true_spectra(playing, span)), span) for span in spans]
+    )
     return figures(real, played, playing.synth.rate_hz)
 
 

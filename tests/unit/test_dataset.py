@@ -1,0 +1,96 @@
+"""Examples: what the model is shown is what the box will see, beside the sound of the same time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.core.motiongram import MotionSettings
+from device.core.synth import SynthSettings
+from device.core.window import Window
+from device.store import Take, TakeWriter
+from trainer.dataset import Examples, band_edges
+from trainer.prepare import split
+from trainer.settings import ExampleSettings
+
+RATE_HZ = 48000
+MOTION = MotionSettings(height=6, width=8)
+
+
+def make_take(folder: Path, fps: float, seed: int = 0) -> Take:
+    """Random motion; a tone that rises by 100 Hz a second, so that each spectrum tells its time."""
+    rng = np.random.default_rng(seed)
+    times_s = np.arange(int(6 * fps)) / fps
+    writer = TakeWriter(folder, MOTION, RATE_HZ, {"name": "test"})
+    writer.add_columns(rng.random((len(times_s), 14)).astype(np.float32), times_s)
+    seconds = np.arange(6 * RATE_HZ) / RATE_HZ
+    writer.add_sound((0.3 * np.sin(2 * np.pi * (1000 * seconds + 50 * seconds**2))).astype(np.float32), 0.0)
+    return writer.finish()
+
+
+def settings(lead_s: float = 0.0) -> ExampleSettings:
+    return ExampleSettings(0.3, 50.0, lead_s, 4, 16, SynthSettings())
+
+
+def heard_s(spectrum: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float:
+    """The time that a spectrum tells by its pitch."""
+    return (float(spectrum.argmax()) * RATE_HZ / 2048 - 1000) / 100
+
+
+@pytest.mark.parametrize("fps", [25.0, 50.0, 60.0])
+def test_windows_are_what_the_box_sees(tmp_path: Path, fps: float) -> None:
+    take = make_take(tmp_path, fps)
+    examples = Examples([take], settings())
+    rows = np.arange(int(fps), int(fps) + 60)
+    batch = examples.batch(rows, np.ones(60, np.float32))
+    window = Window(15, 14, 50.0)
+    for row in range(int(fps) + 60):
+        window.push(take.columns[row], float(take.times_s[row]))
+        if row >= fps:
+            np.testing.assert_allclose(batch["window"][row - int(fps)], window.read(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("position", "lead_s"), [(1.0, 0.0), (0.0, 0.0), (0.5, 0.0), (1.0, 0.04)])
+def test_sound_is_of_the_time_that_the_position_names(tmp_path: Path, position: float, lead_s: float) -> None:
+    takes = [make_take(tmp_path, 50.0, seed) for seed in range(2)]
+    examples = Examples(takes, settings(lead_s))
+    training, _ = split(takes, 0.3, 0.02, 0.0)
+    rows = examples.rows(training)[10:-10:7]
+    batch = examples.batch(rows, np.full(len(rows), position, np.float32))
+    newest_s = np.concatenate([take.times_s for take in takes])[rows]
+    wanted_s = newest_s + (position - 1) * 0.3 + lead_s
+    inside = wanted_s < 5.9
+    found_s = np.array([heard_s(spectrum) for spectrum in batch["spectrum"]])
+    # A bin is 23 Hz, 0.23 s of the rise; half of it, and half a frame.
+    assert np.abs(found_s - wanted_s)[inside].max() < 0.13
+
+
+def test_a_segment_never_reaches_into_another_take(tmp_path: Path) -> None:
+    takes = [make_take(tmp_path, 50.0, seed) for seed in range(2)]
+    examples = Examples(takes, settings())
+    first_of_second = examples.batch(np.array([takes[0].n_columns]), np.zeros(1, np.float32))
+    assert not first_of_second["window"][0, :-1].any()
+    assert heard_s(first_of_second["spectrum"][0]) < 0.3
+
+
+def test_varied_windows_keep_their_motion(tmp_path: Path) -> None:
+    examples = Examples([make_take(tmp_path, 50.0)], settings())
+    window = examples.batch(np.arange(50, 150), np.ones(100, np.float32))["window"]
+    varied = window.copy()
+    examples.vary(varied, np.random.default_rng(0))
+    np.testing.assert_array_equal(varied[:, :, :6], window[:, :, :6])
+    as_sets = [{float(value) for value in column} for column in window[:, -1, 6:]]
+    assert all(
+        {float(v) for v in column if v} <= values for column, values in zip(varied[:, -1, 6:], as_sets, strict=True)
+    )
+    assert (varied != window).any(axis=(1, 2)).mean() > 0.8
+
+
+def test_no_band_is_empty() -> None:
+    for n_bands in (4, 16, 64):
+        edges = band_edges(1025, n_bands)
+        assert edges[0] == 0
+        assert edges[-1] == 1025
+        assert (np.diff(edges) > 0).all()
