@@ -29,6 +29,8 @@ def band_edges(n_bins: int, n_bands: int) -> Indices:
     return edges
 
 
+LIGHT_SPREAD = 0.25
+"""Standard deviation of the logarithm of the light, of which all motion is a multiple."""
 LARGEST_SHIFT = 4
 """Columns of the picture by which examples are shifted sideways in training."""
 
@@ -98,7 +100,9 @@ class Examples:
         }
 
     def vary(self, window: Float32, rng: np.random.Generator) -> None:
-        """Mirror half of the windows and shift all of them sideways, in place: the music is the same for both.
+        """Mirror half of the windows, shift all of them sideways and change their light, in place.
+
+        The music is the same for all of these: a model that saw each dance only as it was would learn the room.
 
         Parameters
         ----------
@@ -112,6 +116,7 @@ class Examples:
         moved = np.take_along_axis(across, np.clip(source, 0, width - 1)[:, np.newaxis], axis=2)
         moved *= ((source >= 0) & (source < width))[:, np.newaxis]
         across[:] = moved
+        window *= np.exp(LIGHT_SPREAD * rng.standard_normal((n, 1, 1))).astype(np.float32)
 
     def batches(self, rows: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One epoch in random order; what does not fill a batch is left out."""
