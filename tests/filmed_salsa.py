@@ -23,12 +23,13 @@ STILL_S = 1.0
 VIEWS = (
     View(noise=1.0),
     View(yaw_deg=15, size=0.65, background=150, contrast=-90, shift_x=0.45, noise=1.0, seed=1),
+    View(yaw_deg=-20, size=0.85, background=90, contrast=80, shift_x=0.55, mirror=True, noise=1.0, seed=2),
 )
 HELD_OUT_DANCES = ("05", "10")
 
 
 def make_filmed_salsa(folder: Path, dances: tuple[str, ...] = (), fps: float = FPS) -> tuple[list[Path], list[int]]:
-    """Film all recordings, or those of some dances, in both views.
+    """Film all recordings, or those of some dances, in all views.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def make_filmed_salsa(folder: Path, dances: tuple[str, ...] = (), fps: float = F
     recordings = [path for path in sorted(SALSA.glob("*.npz")) if not dances or path.stem.endswith(dances)]
     jobs = [(path, folder / f"{path.stem}_view{v}.mp4", fps) for v in range(len(VIEWS)) for path in recordings]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        # Both views of a dance in one job: they share the sound, which takes longest.
+        # All views of a dance in one job: they share the sound, which takes longest.
         list(pool.map(_film_dance, [[job for job in jobs if job[0] == path] for path in recordings]))
     held_out = [number for number, job in enumerate(jobs, 1) if job[0].stem.endswith(HELD_OUT_DANCES)]
     return [job[1] for job in jobs], held_out
