@@ -4,6 +4,7 @@
 #   make demo      the factory's bundle plays a clip of a dance: out/demo
 #   make trainer   set up for training: python -m trainer
 #   make test      lint, types and tests
+#   make bench     what it costs, each figure beside its limit: tests/bench/RESULTS.md
 #   make clean     remove the virtual environment, caches and out
 #
 # Another Python: make demo PYTHON=python3.12
@@ -22,7 +23,7 @@ ON_PI := $(findstring rpi,$(shell uname -r))
 PACKAGES := gcc pkg-config libasound2-dev libsystemd-dev openssh-client
 PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
 # OpenCV wants the libraries, musicalgestures the program; both serve tests only.
-PACKAGES += $(if $(filter test lint,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
 PACKAGES_PYTHON := python3 python3-venv python3-dev
 
 # One stamp a set of requirements, named after their content: a new content is a new stamp.
@@ -31,7 +32,7 @@ DEVICE_READY := $(VENV)/ready-device-$(call content,requirements-device.txt)
 TRAINER_READY := $(VENV)/ready-trainer-$(call content,requirements-device.txt requirements-train.txt)
 TEST_READY := $(VENV)/ready-test-$(call content,requirements-device.txt requirements-train.txt pyproject.toml)
 
-.PHONY: demo trainer test lint clean
+.PHONY: demo trainer test lint bench clean
 
 demo: $(DEVICE_READY)
 	@mkdir -p out/demo
@@ -48,6 +49,9 @@ lint: $(TEST_READY)
 
 test: lint
 	@$(RUN) -m pytest $(PYTEST_ARGS)
+
+bench: $(TEST_READY)
+	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache
