@@ -15,7 +15,7 @@ from device.edges.model_tflite import preload
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Send what is written to standard error, by C++ too, to nowhere."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -32,7 +32,7 @@ def _load() -> tuple[Any, Any]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     preload()
-    with _quiet():
+    with quiet():
         import keras
         import tensorflow as tf
 

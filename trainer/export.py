@@ -73,7 +73,7 @@ def convert(model: Any, calibration: list[Example]) -> dict[str, bytes]:
     dict
         Variant ('f16', 'int8') to the file's bytes.
     """
-    from trainer.backend import tf
+    from trainer.backend import quiet, tf
 
     def examples() -> Iterator[dict[str, Float32]]:
         for motion, noise, position in calibration:
@@ -84,7 +84,7 @@ def convert(model: Any, calibration: list[Example]) -> dict[str, bytes]:
         made.optimizations = [tf.lite.Optimize.DEFAULT]
         return made
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         model.export(folder, format="tf_saved_model", verbose=False)
         halves = converter()
         halves.target_spec.supported_types = [tf.float16]

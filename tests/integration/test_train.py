@@ -62,15 +62,21 @@ def finish(takes: Path, run: Path) -> str:
     return out
 
 
+@pytest.fixture(scope="module")
+def whole(takes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that nobody disturbed, and what it printed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    return run, finish(takes, run)
+
+
 def trainer(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "trainer", *map(str, words)], capture_output=True, text=True, timeout=120, check=False
     )
 
 
-def test_a_killed_run_goes_on_to_the_same_result(takes: Path, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    wanted = finish(takes, whole)
+def test_a_killed_run_goes_on_to_the_same_result(takes: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
+    (run, wanted), cut = whole, tmp_path / "cut"
     process = start(takes, cut)
     checkpoint = cut / "checkpoints" / "checkpoint"
     while process.poll() is None and not (checkpoint.exists() and "ckpt-2" in checkpoint.read_text()):
@@ -84,7 +90,7 @@ def test_a_killed_run_goes_on_to_the_same_result(takes: Path, tmp_path: Path) ->
     assert finish(takes, cut) == wanted
     import h5py
 
-    with h5py.File(whole / "model.weights.h5") as first, h5py.File(cut / "model.weights.h5") as second:
+    with h5py.File(run / "model.weights.h5") as first, h5py.File(cut / "model.weights.h5") as second:
         names: list[str] = []
         first.visit(lambda name: names.append(name) if isinstance(first[name], h5py.Dataset) else None)
         assert names
@@ -92,11 +98,10 @@ def test_a_killed_run_goes_on_to_the_same_result(takes: Path, tmp_path: Path) ->
             np.testing.assert_array_equal(first[name][()], second[name][()], err_msg=name)
 
 
-def test_the_curves_are_logged(takes: Path, tmp_path: Path) -> None:
+def test_the_curves_are_logged(whole: tuple[Path, str]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    finish(takes, tmp_path / "run")
-    curves = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"tensors": 0})
+    curves = EventAccumulator(str(whole[0] / "tensorboard"), size_guidance={"tensors": 0})
     curves.Reload()
     names = set(curves.Tags()["tensors"])
     assert {"loss", "kl", "held_out/kl", "held_out/n_active", "held_out/sound"} <= names
@@ -121,8 +126,26 @@ def test_wrong_use_is_one_line(takes: Path, tmp_path: Path, options: list[str], 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_other_settings_is_not_gone_on_with(takes: Path, tmp_path: Path) -> None:
-    finish(takes, tmp_path / "run")
-    done = trainer("train", "--takes", takes, "--run", tmp_path / "run", "--segment-s", "0.1")
+def test_a_run_of_other_settings_is_not_gone_on_with(takes: Path, whole: tuple[Path, str]) -> None:
+    done = trainer("train", "--takes", takes, "--run", whole[0], "--segment-s", "0.1")
     assert done.returncode == 2
     assert "other settings" in done.stderr
+
+
+def test_a_bundle_signed_at_export_is_verified_and_any_change_is_seen(whole: tuple[Path, str], tmp_path: Path) -> None:
+    bundle, key = tmp_path / "bundle", tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    exported = trainer("export", "--run", whole[0], "--bundle", bundle, "--key", key)
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stderr == ""
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(f"me@studio {key.with_suffix('.pub').read_text()}")
+    verify = [sys.executable, "-m", "device", "models", "verify", str(bundle), "--allowed-signers", str(signers)]
+    assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
+    model = bundle / "model.f16.tflite"
+    changed = bytearray(model.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    model.write_bytes(changed)
+    refused = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1

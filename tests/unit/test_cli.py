@@ -22,7 +22,6 @@ HEAVY = (
     "trainer",
     "matplotlib",
     "av",
-    "librosa",
     "tflite_runtime",
     "ai_edge_litert",
     "alsaaudio",

@@ -32,7 +32,7 @@ HOMES = {
     "alsaaudio": ("device/edges/audio_alsa.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
     "ai_edge_litert": ("device/edges/model_tflite.py",),
-    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "librosa", "soxr", "scipy", "tqdm"), ("trainer/",)),
+    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "soxr", "scipy", "tqdm"), ("trainer/",)),
 }
 
 # The core is pure: no clock, threads, processes, files, network or unseeded randomness.
