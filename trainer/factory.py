@@ -26,7 +26,7 @@ from trainer.train import run_settings, train
 
 NAME = "salsa"
 N_VIEWS = 6
-STILL_S = 1.5
+STILL_S = 2.5
 """The body stands still this long before and after each dance: what silence looks like must be learned too."""
 FRAME_RATES = (25, 30, 50, 60)
 RATE_HZ = 48000

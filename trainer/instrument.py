@@ -1,6 +1,6 @@
 """The factory's instrument: what a body plays, as music to learn from.
 
-Gestures of a recorded body drive a bass, a plucked lead with two timbres, breath and percussion, all tuned to one
+Gestures of a recorded body drive a plucked bass, a lead with two timbres, breath and percussion, all tuned to one
 scale. The sound is a function of what the body does at the moment, so that a network that sees the body can
 learn it, and somebody else can dance to it.
 """
@@ -8,10 +8,11 @@ learn it, and somebody else can dance to it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import butter, find_peaks, lfilter, sosfilt
+from scipy.signal import butter, lfilter, sosfilt
 
 from device.core.motiongram import Motiongram, MotionSettings
 from trainer.film import Body, View, film
@@ -39,7 +40,7 @@ class Gesture:
     height, spread : np.ndarray
         Where the motion is: 0 at the floor to 1 at the head; 0 in one line to 1 over the whole reach of the arms.
     hands, feet : np.ndarray
-        Motion beside the trunk, above the knees, and motion near the floor; as energy.
+        Motion beside the trunk, and motion near the floor; as energy.
     """
 
     energy: Float64
@@ -110,19 +111,16 @@ def harmonics(f0_hz: Float64, slope: Float64, n_harmonics: int, rate_hz: int) ->
     return total
 
 
-def strikes(feet: Float64) -> Float64:
-    """Strokes: one whenever a foot gathers speed, as hard as it is pushed, at most seven a second; shape (n,)."""
-    push = np.maximum(np.gradient(smooth(feet, 0.02)) * GESTURE_RATE_HZ, 0)  # per second
-    peaks, found = find_peaks(push, height=2.0, distance=int(0.14 * GESTURE_RATE_HZ))
-    out: Float64 = np.zeros_like(push)
-    out[peaks] = np.minimum(found["peak_heights"] / 14.0, 1.0)
-    return out
+def push(feet: Float64) -> Float64:
+    """How hard the feet gather speed, 0 to 1: short where a step begins; shape (n,)."""
+    gathered = np.maximum(np.gradient(smooth(feet, 0.015)) * GESTURE_RATE_HZ, 0)
+    return smooth(np.clip((gathered - 1.5) / 11.0, 0, 1), 0.004)
 
 
-def ring(strokes: Float64, decay_s: float) -> Float64:
-    """Let strokes ring: an envelope that dies away with a time constant; shape (n,)."""
+def ring(level: Float64, decay_s: float) -> Float64:
+    """Let an envelope die away with a time constant instead of at once; shape (n,)."""
     keep = np.exp(-1 / (decay_s * GESTURE_RATE_HZ))
-    out: Float64 = np.minimum(lfilter([1.0], [1.0, -keep], strokes), 1.0)
+    out: Float64 = np.fromiter(accumulate(level, lambda before, now: max(now, before * keep)), np.float64, len(level))
     return out
 
 
@@ -150,33 +148,33 @@ def play(
     n = round(duration_s * rate_hz)
     times_s = start_s + np.arange(int(duration_s * GESTURE_RATE_HZ) + 2) / GESTURE_RATE_HZ
     made = gesture(body, times_s, speed)
-    loud = smooth(np.clip((made.energy - STILL_ENERGY) / 1.1, 0, 1.2), 0.01)
-    steps = strikes(made.feet)
+    loud = smooth(np.clip((made.energy - STILL_ENERGY) / 1.2, 0, 1.2), 0.01) ** 1.2
+    steps = push(made.feet)
     rng = np.random.default_rng(seed)
-    sound = bass(made, steps, n, rate_hz) + lead(made, loud, n, rate_hz)
+    sound = bass(made, loud, steps, n, rate_hz) + lead(made, loud, n, rate_hz)
     sound += breath(made, n, rate_hz, rng) + percussion(steps, n, rate_hz, rng)
-    out: npt.NDArray[np.float32] = (0.8 * np.tanh(1.4 * sound)).astype(np.float32)
+    out: npt.NDArray[np.float32] = (0.9 * np.tanh(sound)).astype(np.float32)
     return out
 
 
-def bass(made: Gesture, steps: Float64, n: int, rate_hz: int) -> Float64:
-    """Low notes plucked by the feet: the wider the body moves, the higher the note."""
-    step = 5.0 * np.clip((smooth(made.spread, 0.10) - 0.18) / 0.2, 0, 0.99)
-    f0_hz = smooth(scale_hz(step), 0.01)
-    level = at_rate(smooth(ring(steps, 0.22), 0.006), n, rate_hz)
-    return 0.50 * level * harmonics(at_rate(f0_hz, n, rate_hz), np.full(n, 1.5), 6, rate_hz)
+def bass(made: Gesture, loud: Float64, steps: Float64, n: int, rate_hz: int) -> Float64:
+    """Low notes that the feet pluck and the body's energy carries: the wider it moves, the higher the note."""
+    step = 3.0 * np.clip((smooth(made.spread, 0.15) - 0.18) / 0.2, 0, 0.99)
+    f0_hz = smooth(scale_hz(step), 0.02)
+    level = at_rate(ring(smooth(steps, 0.006), 0.16) * 0.45 + 0.25 * loud, n, rate_hz)
+    return level * harmonics(at_rate(f0_hz, n, rate_hz), np.full(n, 1.5), 6, rate_hz)
 
 
 def lead(made: Gesture, loud: Float64, n: int, rate_hz: int) -> Float64:
     """Notes as high as the motion; hands make them bright and hollow, the trunk warm."""
-    step = 10.0 + 12.0 * np.clip((smooth(made.height, 0.06) - 0.30) / 0.28, 0, 1)
-    f0_hz = at_rate(smooth(scale_hz(step), 0.008), n, rate_hz)
-    hand = at_rate(smooth(np.clip(made.hands / 0.4, 0, 1), 0.03), n, rate_hz)
+    step = 10.0 + 7.0 * np.clip((smooth(made.height, 0.10) - 0.30) / 0.28, 0, 0.99)
+    f0_hz = at_rate(smooth(scale_hz(step), 0.012), n, rate_hz)
+    hand = at_rate(smooth(np.clip(made.hands / 0.4, 0, 1), 0.04), n, rate_hz)
     warm = harmonics(f0_hz, 2.8 - 1.2 * hand, 10, rate_hz)
     hollow = harmonics(f0_hz, np.full(n, 1.2), 12, rate_hz) - 2**-1.2 * harmonics(
         2 * f0_hz, np.full(n, 1.2), 6, rate_hz
     )
-    return 0.30 * at_rate(loud, n, rate_hz) * ((1 - hand) * warm + hand * hollow)
+    return 0.45 * at_rate(loud, n, rate_hz) * ((1 - hand) * warm + hand * hollow)
 
 
 def breath(made: Gesture, n: int, rate_hz: int, rng: np.random.Generator) -> Float64:
@@ -190,7 +188,7 @@ def breath(made: Gesture, n: int, rate_hz: int, rng: np.random.Generator) -> Flo
 def percussion(steps: Float64, n: int, rate_hz: int, rng: np.random.Generator) -> Float64:
     """Feet on the floor: a short woody noise with a knock."""
     noise = sosfilt(butter(2, [400, 4000], "bandpass", fs=rate_hz, output="sos"), rng.standard_normal(n))
-    level = at_rate(smooth(ring(steps**1.5, 0.045), 0.003), n, rate_hz)
-    knock = np.sin(2 * np.pi * 220.0 * np.arange(n) / rate_hz)
-    out: Float64 = level * (0.35 * noise + 0.20 * knock)
+    level = at_rate(ring(steps, 0.035), n, rate_hz)
+    knock = np.sin(2 * np.pi * 247.0 * np.arange(n) / rate_hz)
+    out: Float64 = level * (0.30 * noise + 0.15 * knock)
     return out

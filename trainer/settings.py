@@ -119,7 +119,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(n_steps=8000),
-    "standard": Preset(n_steps=40000, n_epochs=100),
+    "standard": Preset(n_steps=32000, n_epochs=80),
     "full": Preset(n_steps=200000, n_epochs=200),
 }
 
