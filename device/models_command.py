@@ -33,19 +33,31 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    """Print one line a bundle; a broken one is listed with what is wrong with it."""
+    """Print one line a bundle; a broken one among others is listed with what is wrong with it.
+
+    Returns
+    -------
+    int
+        1 if none of several can be played, else 0.
+
+    Raises
+    ------
+    BundleError
+        There is no such folder, or the only bundle is missing or broken.
+    """
     candidates = [FACTORY]
     if args.folder is not None:
         if not args.folder.is_dir():
             raise BundleError(f"there is no folder {args.folder}: name a folder that holds bundles")
         candidates += sorted(path for path in args.folder.iterdir() if path.is_dir() and path.name[0] != ".")
     rows = [_describe(path) for path in candidates]
+    if len(rows) == 1 and "error" in rows[0]:
+        raise BundleError(rows[0]["error"])
     if args.json:
         print(json.dumps({"bundles": rows}))
-        return 0
-    for row in rows:
-        print(row["error"] if "error" in row else _line(row))
-    return 0
+    else:
+        print("\n".join(row["error"] if "error" in row else _line(row) for row in rows))
+    return int(all("error" in row for row in rows))
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -128,6 +128,8 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
     audio, _, target = (args.audio or f"alsa:{config.audio.device}").partition(":")
     if audio not in ("wav", "alsa") or not target:
         raise UsageError(f"there is no audio output '{args.audio}': give --audio wav:FILE or --audio alsa:PCM")
+    if audio == "wav":
+        _check_target(Path(target), Path(clip))
     if args.seconds is not None and not (math.isfinite(args.seconds) and args.seconds > 0.0):
         raise UsageError(f"--seconds {args.seconds:g} is no length: give more than 0")
     if args.temperature is not None and not 0.0 <= args.temperature <= 2.0:
@@ -148,6 +150,30 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         seconds=args.seconds,
         report=args.report,
     )
+
+
+def _check_target(target: Path, clip: Path) -> None:
+    """Raise UsageError if a WAV in this place would cost its owner the dance, or a file that is no performance."""
+    try:
+        is_dance = target.exists() and clip.exists() and target.samefile(clip)
+        is_kept = target.exists() and not target.is_dir() and not _is_wav_or_empty(target)
+    except OSError:
+        return  # Where a file cannot even be looked at, none can be made either: the output says so.
+    if is_dance:
+        raise UsageError(f"{target} is the dance itself: it would be lost; give another name")
+    if is_kept:
+        raise UsageError(f"{target} is not a WAV: it would be lost; give another name")
+
+
+def _is_wav_or_empty(path: Path) -> bool:
+    if not path.is_file():
+        return False  # A device or a pipe: to read it might take for ever.
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return not head or (head[:4] == b"RIFF" and head[8:] == b"WAVE")
 
 
 def _perform(plan: Plan, config: Config, bundle: Bundle, stop: threading.Event) -> tuple[Performance, Tape | None]:

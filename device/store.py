@@ -46,6 +46,7 @@ from device.take_reader import (
     read_columns,
     read_facts,
     read_sound,
+    why_incomplete,
 )
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "read_facts",
     "salvage",
     "take_folders",
+    "why_incomplete",
 ]
 
 SYNC_EVERY_S = 1.0

@@ -29,7 +29,6 @@ from device.core.take import (
 )
 
 COLUMNS, SOUND, FACTS, FACTS_PART = "columns.bin", "sound.bin", "take.json", "take.json.part"
-HOW_TO_SALVAGE = "run python -m device takes salvage {}"
 
 
 class Take:
@@ -76,7 +75,7 @@ class Take:
         whole = not check or (n_whole_columns(columns) == len(columns) and n_whole_sound(sound) == len(sound))
         held = (n_held(columns, COLUMNS_PER_CHUNK), n_held(sound, SAMPLES_PER_CHUNK))
         if not whole or held != (facts.n_columns, facts.n_samples):
-            raise TakeError(f"{path} is damaged: {HOW_TO_SALVAGE.format(path)}")
+            raise TakeError(f"{path} is damaged: {what_to_do(path)}")
         take = cls(path, facts, columns, sound)
         if not np.isfinite(take.times_s).all() or np.any(np.diff(take.times_s) <= 0.0):
             raise TakeError(f"{path}: the times of its frames do not rise: delete it and record again")
@@ -166,7 +165,7 @@ def read_facts(path: Path, name: str) -> TakeFacts:
     if not path.is_dir():
         raise TakeError(f"there is no take at {path}: give the folder of one")
     if name == FACTS and not (path / name).exists():
-        raise TakeError(f"{path} was cut short or is being recorded: when it is not, {HOW_TO_SALVAGE.format(path)}")
+        raise TakeError(f"{path} {why_incomplete(path)}")
     if not _is_plain(path / name):
         raise TakeError(f"{path} has no {name}, nothing can be salvaged: delete it")
     try:
@@ -176,6 +175,18 @@ def read_facts(path: Path, name: str) -> TakeFacts:
         raise TakeError(f"{path}: {error}") from error
     except OSError as error:
         raise TakeError(f"{path / name} cannot be read ({error.strerror}): check the disk") from error
+
+
+def why_incomplete(path: Path) -> str:
+    """Say of a take without take.json what is wrong with it and what to do; it may be being recorded right now."""
+    return f"was cut short or is being recorded: when it is not, {what_to_do(path)}"
+
+
+def what_to_do(path: Path) -> str:
+    """Say how to save a take that is not whole, or that nothing of it can be saved."""
+    if _is_lost(path):
+        return "delete it, nothing in it can be salvaged"
+    return f"run python -m device takes salvage {path}"
 
 
 def read_columns(path: Path, facts: TakeFacts) -> Chunks:
@@ -201,8 +212,20 @@ def n_whole_sound(chunks: Chunks) -> int:
 def _expected(path: Path, name: str, chunks: Chunks, n_chunks: int, facts: TakeFacts) -> Chunks:
     # A salvaged take keeps what lies beyond its last whole chunk.
     if len(chunks) < n_chunks or (len(chunks) > n_chunks and not facts.salvaged):
-        raise TakeError(f"{path / name} has {len(chunks)} chunks, not {n_chunks}: {HOW_TO_SALVAGE.format(path)}")
+        raise TakeError(f"{path / name} has {len(chunks)} chunks, not {n_chunks}: {what_to_do(path)}")
     return chunks[:n_chunks]
+
+
+def _is_lost(path: Path) -> bool:
+    """Whether it is certain that `salvage` finds nothing: a file is missing, or has no whole first chunk."""
+    name = FACTS if (path / FACTS).exists() else FACTS_PART
+    if not all(_is_plain(path / each) for each in (name, COLUMNS, SOUND)):
+        return True
+    try:
+        columns, sound = read_columns(path, read_facts(path, name)), read_sound(path)
+    except TakeError:
+        return False  # Facts or a disk that cannot be read: salvage says what to do about it.
+    return n_whole_columns(columns[:1]) == 0 or n_whole_sound(sound[:1]) == 0
 
 
 def _map(path: Path, dtype: np.dtype[np.void]) -> Chunks:

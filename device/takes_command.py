@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from device.core.errors import TakeError, UsageError
-from device.store import Take, incomplete_takes, salvage, take_folders
+from device.store import Take, incomplete_takes, salvage, take_folders, why_incomplete
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +49,7 @@ def _rows(takes_dir: Path, *, check: bool) -> list[dict[str, object]]:
     incomplete = incomplete_takes(takes_dir)
     for path in take_folders(takes_dir):
         if path in incomplete:
-            why = f"being recorded, or cut short: python -m device takes salvage {path}"
-            rows.append({"take": str(path), "state": "incomplete", "why": why})
+            rows.append({"take": str(path), "state": "incomplete", "why": why_incomplete(path)})
             continue
         try:
             rows.append(_facts(Take.open(path, check=check)))

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.errors import TakeError, UsageError
-from device.store import Take, incomplete_takes, list_takes
+from device.store import Take, incomplete_takes, list_takes, why_incomplete
 
 SHORTEST_SEGMENT_S = 0.05
 LONGEST_SEGMENT_S = 2.0
+# No camera is faster, and an hour at this hop is listed in some 30 MB.
+SHORTEST_HOP_S = 0.001
 # Half a spectral frame of 2048 samples reaches 21 ms beyond the newest column; a lead of the sound reaches further.
 SOUND_MARGIN_S = 0.05
 # The motiongram starts anew after a pause this long: no window lies across one.
@@ -68,7 +70,7 @@ def split(
     segment_s : float
         Length of a segment, 0.05 to 2 s.
     hop_s : float
-        Time from one segment to the next; no column ends two segments.
+        Time from one segment to the next, 0.001 to 20 s; no column ends two segments.
     held_out : float
         Part of each take's time, from 0 to below 1.
     held_out_takes : collection of int
@@ -140,14 +142,11 @@ def load_takes(takes_dir: Path) -> list[Take]:
     TakeError
         There are none, one is damaged, or they do not fit together.
     """
-    takes = list_takes(takes_dir)
-    for path in incomplete_takes(takes_dir):
-        command = f"python -m device takes salvage {path}"
-        print(
-            f"trainer: {path} was cut short or is being recorded, left out: when it is not, {command}", file=sys.stderr
-        )
+    takes, incomplete = list_takes(takes_dir), incomplete_takes(takes_dir)
     if not takes:
-        raise TakeError(f"{takes_dir} has no takes: make some with python -m trainer import VIDEO --takes {takes_dir}")
+        raise TakeError(_why_none(takes_dir, incomplete))
+    for path in incomplete:
+        print(f"trainer: left out: {path} {why_incomplete(path)}", file=sys.stderr)
     _check_alike(takes)
     return takes
 
@@ -179,13 +178,24 @@ _LINE = (
 )
 
 
+def _why_none(takes_dir: Path, incomplete: Sequence[Path]) -> str:
+    if not incomplete:
+        return f"{takes_dir} has no takes: make some with python -m trainer import VIDEO --takes {takes_dir}"
+    if len(incomplete) == 1:
+        return f"{takes_dir} has no whole take, {incomplete[0]} {why_incomplete(incomplete[0])}"
+    return (
+        f"{takes_dir} has no whole take, {len(incomplete)} were cut short or are being recorded: what to do with each "
+        f"says python -m device takes list --takes {takes_dir}"
+    )
+
+
 def _check(
     takes: Sequence[Take], segment_s: float, hop_s: float, held_out: float, held_out_takes: Collection[int]
 ) -> None:
     if not SHORTEST_SEGMENT_S <= segment_s <= LONGEST_SEGMENT_S:
         raise UsageError(f"a segment of {segment_s:g} s cannot be used: choose {SHORTEST_SEGMENT_S} to 2 s")
-    if not 0.0 < hop_s <= LONGEST_SEGMENT_S * 10:
-        raise UsageError(f"a hop of {hop_s:g} s cannot be used: choose more than 0 and at most 20 s")
+    if not SHORTEST_HOP_S <= hop_s <= LONGEST_SEGMENT_S * 10:
+        raise UsageError(f"a hop of {hop_s:g} s cannot be used: choose {SHORTEST_HOP_S} to 20 s")
     if not 0.0 <= held_out < 1.0:
         raise UsageError(f"a held-out part of {held_out:g} cannot be used: choose 0 to below 1")
     unknown = sorted(set(held_out_takes) - {take.number for take in takes})

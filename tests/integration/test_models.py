@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from device import models, models_command, signature
+from device.__main__ import COMMANDS
+from device.cli import run
 from device.core.bundle import MANIFEST, MODEL_FILES, SIGNATURE, build_manifest, parse_manifest
 from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.core.golden import make_golden
@@ -375,6 +377,27 @@ def test_list_shows_broken_bundles_too(bundle: Path, tmp_path: Path, capsys: pyt
     assert rows[bundle.name]["name"] == "tiny"
     assert command("list", str(tmp_path)) == 0
     assert "tiny 7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_only_bundle_that_is_missing_is_one_line_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    monkeypatch.setattr(models_command, "FACTORY", tmp_path / "gone")
+    assert run("device", "A test.", COMMANDS, ["models", "list", *options]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert f"{tmp_path / 'gone'}: there is no folder" in printed.err
+
+
+def test_bundles_that_are_all_broken_are_listed_with_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models_command, "FACTORY", tmp_path / "gone")
+    (tmp_path / "broken").mkdir()
+    assert command("list", str(tmp_path)) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_a_broken_bundle_is_one_line_and_exit_code_1(bundle: Path) -> None:

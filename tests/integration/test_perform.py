@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from device.edges.audio_wav import read_wav
 from device.models import write_bundle
@@ -227,11 +229,37 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
 
 def test_a_wav_that_was_there_stays_when_the_performance_fails(bundle: Path, tmp_path: Path) -> None:
     wav = tmp_path / "dance.wav"
-    wav.write_bytes(b"before")
+    soundfile.write(wav, np.zeros(100), 8000)
+    before = wav.read_bytes()
     code, _, _ = perform("--camera", "file:missing.mp4", "--audio", f"wav:{wav}", "--model", bundle)
     assert code == 1
-    assert wav.read_bytes() == b"before"
+    assert wav.read_bytes() == before
     assert np.array_equal([path.name for path in tmp_path.iterdir()], ["dance.wav"])
+
+
+@pytest.mark.parametrize("name", ["dance.mp4", "link.mp4", "folder/../dance.mp4", "other.mp4", "device"])
+def test_no_file_that_is_not_a_wav_is_written_over(bundle: Path, clip: Path, tmp_path: Path, name: str) -> None:
+    dance = Path(shutil.copy(clip, tmp_path / "dance.mp4"))
+    make_text_file(tmp_path / "other.mp4")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.mp4").symlink_to(dance)
+    (tmp_path / "device").symlink_to("/dev/null")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    target = tmp_path / name
+    code, out, err = perform("--camera", f"file:{dance}", "--audio", f"wav:{target}", "--model", bundle)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    what = "not a WAV" if name in ("other.mp4", "device") else "the dance itself"
+    assert f"{target} is {what}: it would be lost; give another name" in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert (tmp_path / "device").is_symlink()
+
+
+def test_a_wav_or_an_empty_file_that_was_there_is_replaced(bundle: Path, clip: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "before.wav", np.zeros(100), 8000)
+    (tmp_path / "empty").touch()
+    for wav in (tmp_path / "before.wav", tmp_path / "empty"):
+        figures("--camera", f"file:{clip}", "--audio", f"wav:{wav}", "--model", bundle, "--seconds", "0.2")
+        assert len(read_wav(wav)[0]) == round(1.2 * SYNTH.rate_hz)
 
 
 def test_a_performance_that_fails_half_way_leaves_no_wav(bundle: Path, clip: Path, tmp_path: Path) -> None:

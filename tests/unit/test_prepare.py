@@ -117,6 +117,8 @@ def test_the_list_is_the_same_each_time(take: Take) -> None:
         (2.1, 0.02, 0.2, []),
         (float("nan"), 0.02, 0.2, []),
         (0.5, 0.0, 0.2, []),
+        (0.5, 1e-9, 0.2, []),
+        (0.5, 0.0009, 0.2, []),
         (0.5, -1.0, 0.2, []),
         (0.5, float("nan"), 0.2, []),
         (0.5, 0.02, 1.0, []),
@@ -175,6 +177,41 @@ def test_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
     make_take(tmp_path, np.arange(5) / 25)
     with pytest.raises(TakeError, match="no segment"):
         run_main("--takes", str(tmp_path))
+
+
+def cut_short(takes_dir: Path, n_columns: int = 200) -> Path:
+    writer = TakeWriter(takes_dir, SETTINGS, RATE_HZ, {})
+    writer.add_columns(np.ones((n_columns, SETTINGS.n_features), np.float32), np.arange(n_columns) / 25)
+    writer.add_sound(np.zeros(RATE_HZ, np.float32), 0.0)
+    writer.close()
+    return writer.path
+
+
+def test_a_take_that_was_cut_short_is_left_out_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_take(tmp_path, np.arange(200) / 25)
+    saveable, lost = cut_short(tmp_path), cut_short(tmp_path)
+    (lost / "take.json.part").unlink()
+    assert run_main("--takes", str(tmp_path)) == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"left out: {saveable} was cut short" in first
+    assert f"run python -m device takes salvage {saveable}" in first
+    assert f"left out: {lost} was cut short" in second
+    assert "delete it, nothing in it can be salvaged" in second
+    assert "takes salvage" not in second
+
+
+@pytest.mark.parametrize(("n_takes", "advice"), [(1, "takes salvage {}/0001"), (3, "takes list --takes {}")])
+def test_takes_that_were_all_cut_short_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], n_takes: int, advice: str
+) -> None:
+    for _ in range(n_takes):
+        cut_short(tmp_path)
+    with pytest.raises(TakeError, match="no whole take") as caught:
+        run_main("--takes", str(tmp_path))
+    assert str(caught.value).endswith(advice.format(tmp_path))
+    assert capsys.readouterr().err == ""
 
 
 def test_no_takes_give_no_segments() -> None:

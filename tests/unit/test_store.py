@@ -251,6 +251,34 @@ def test_nothing_to_salvage_says_delete(tmp_path: Path, left: list[str]) -> None
             path.unlink()
     with pytest.raises(TakeError, match="delete"):
         salvage(tmp_path / "0001")
+    with pytest.raises(TakeError, match="when it is not, delete it, nothing in it can be salvaged"):
+        Take.open(tmp_path / "0001")
+
+
+@pytest.mark.parametrize("name", ["columns.bin", "sound.bin"])
+@pytest.mark.parametrize("finish", [True, False])
+def test_a_first_chunk_that_is_spoilt_says_delete_at_once(tmp_path: Path, name: str, finish: bool) -> None:
+    writer = record(tmp_path)
+    if finish:
+        writer.finish()
+    writer.close()
+    data = bytearray((writer.path / name).read_bytes())
+    data[100] ^= 1
+    (writer.path / name).write_bytes(data)
+    with pytest.raises(TakeError, match="delete it, nothing in it can be salvaged"):
+        Take.open(writer.path)
+    with pytest.raises(TakeError, match="nothing can be salvaged"):
+        salvage(writer.path)
+
+
+def test_facts_of_a_newer_program_are_no_reason_to_delete(tmp_path: Path) -> None:
+    record(tmp_path).close()
+    part = tmp_path / "0001" / "take.json.part"
+    part.write_text(json.dumps({**json.loads(part.read_text()), "format": 2}))
+    with pytest.raises(TakeError, match="takes salvage"):
+        Take.open(tmp_path / "0001")
+    with pytest.raises(TakeError, match="update the program"):
+        salvage(tmp_path / "0001")
 
 
 def edited(take: Take, **changes: object) -> Path:

@@ -72,11 +72,27 @@ def test_whole_takes_pass_the_check(tmp_path: Path) -> None:
 def test_what_was_cut_short_is_named_and_can_be_salvaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = record(tmp_path, finish=False)
     assert takes("list", "--takes", tmp_path) == 0
-    assert f"incomplete: being recorded, or cut short: python -m device takes salvage {path}" in capsys.readouterr().out
+    line = capsys.readouterr().out
+    assert f"{path}  incomplete: was cut short or is being recorded" in line
+    assert f"run python -m device takes salvage {path}" in line
     assert takes("verify", "--takes", tmp_path) == 1
     assert takes("salvage", path) == 0
     assert "salvaged" in capsys.readouterr().out
     assert takes("verify", "--takes", tmp_path) == 0
+
+
+@pytest.mark.parametrize("action", ["list", "verify"])
+def test_what_cannot_be_salvaged_is_to_be_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    path = record(tmp_path, finish=False)
+    (path / "take.json.part").unlink()
+    takes(action, "--takes", tmp_path)
+    line = capsys.readouterr().out
+    assert f"{path}  incomplete: " in line
+    assert line.endswith("delete it, nothing in it can be salvaged\n")
+    assert takes("salvage", path) == 1
+    assert "nothing can be salvaged: delete it" in capsys.readouterr().err
 
 
 def test_no_takes_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
