@@ -25,6 +25,7 @@ from device.core.bundle import (
     SIGNATURE,
     Manifest,
     build_manifest,
+    check_name,
     describe_files,
     parse_manifest,
 )
@@ -257,6 +258,20 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], key
         raise BundleError(
             f"the bundle cannot be written to {path} ({error.strerror}): choose another folder"
         ) from error
+
+
+def check_target(path: Path, name: str, key: Path | None = None) -> None:
+    """Make sure, before long work, that a bundle of this name could be written to `path` and signed.
+
+    Raises
+    ------
+    BundleError
+        Something else lies there, the name is none, or there is no such key.
+    """
+    check_replaceable(Path(os.path.realpath(path)))
+    check_name(name)
+    if key is not None and not key.is_file():
+        raise BundleError(f"there is no key at {key}: make one with ssh-keygen -t ed25519")
 
 
 def sign(path: Path, key: Path) -> None:

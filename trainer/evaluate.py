@@ -1,6 +1,6 @@
 """`trainer evaluate`: play held-out dances through the engine itself and say how well they are followed.
 
-Every figure stands beside its null (the sound of another dance: what would be reached without following) and its
+Every figure stands beside its null (against the sound of other times: what would be reached without following) and its
 ceiling (the true spectra through the same synth: what a perfect model would reach).
 """
 
@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from device.core.bundle import Manifest
 from device.core.errors import TakeError
 from device.core.frame import Frame
 from device.core.motiongram import MotionSettings
 from device.core.synth import Synth, SynthSettings, analyse
 from device.edges.model import SpectrumModel
-from device.edges.model_tflite import TfliteModel
 from device.engine import Player, play_virtual
-from device.models import choose_runtime, read_bundle
+from device.models import choose_runtime, read_bundle, run_bundle
 from device.store import Take
 from trainer.metrics import Figures, figures, format_table, still_level_dbfs
 from trainer.prepare import Segments, load_takes, split
-from trainer.settings import ExampleSettings
+from trainer.settings import HELD_OUT, HOP_S, LARGEST_TEMPERATURE, ExampleSettings, check_range
 
 Float32 = npt.NDArray[np.float32]
 
@@ -170,36 +170,43 @@ def evaluate_model(
     playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0, seed: int = 0
 ) -> Figures:
     """Figures of a model on spans, and its level when nobody moves."""
-    real = np.concatenate([span.sound() for span in spans])
     played = np.concatenate([play_span(playing, model, span, temperature, seed) for span in spans])
     rate_hz = playing.synth.rate_hz
-    return replace(
-        figures(real, played, rate_hz), still_level_dbfs=still_level_dbfs(play_still(playing, model), rate_hz)
-    )
+    still_level = still_level_dbfs(play_still(playing, model), rate_hz)
+    return replace(figures(real_sound(spans), played, rate_hz), still_level_dbfs=still_level)
 
 
 def evaluate_ceiling(playing: Playing, spans: list[Span]) -> Figures:
     """Figures of the true spectra through the same engine and synth."""
-    real = np.concatenate([span.sound() for span in spans])
-    played = np.concatenate(
-        [play_span(playing, Recorded(playing, true_spectra(playing, span)), span) for span in spans]
-    )
-    return figures(real, played, playing.synth.rate_hz)
+    played = [play_span(playing, Recorded(playing, true_spectra(playing, span)), span) for span in spans]
+    return figures(real_sound(spans), np.concatenate(played), playing.synth.rate_hz)
 
 
-def evaluate_null(playing: Playing, model: SpectrumModel, spans: list[Span]) -> Figures:
+def evaluate_null(playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0) -> Figures:
     """Figures of the played sound against real sound of other times: the mean over `NULL_SHIFTS`."""
-    real = np.concatenate([span.sound() for span in spans])
-    played = np.concatenate([play_span(playing, model, span) for span in spans])
-    others = [
-        figures(np.roll(real, round(shift * len(real))), played, playing.synth.rate_hz).as_dict()
-        for shift in NULL_SHIFTS
-    ]
+    real, rate_hz = real_sound(spans), playing.synth.rate_hz
+    played = np.concatenate([play_span(playing, model, span, temperature) for span in spans])
+    others = [figures(np.roll(real, round(shift * len(real))), played, rate_hz).as_dict() for shift in NULL_SHIFTS]
     means = {}
     for name in others[0]:
         values = [value for other in others if (value := other[name]) is not None]
         means[name] = float(np.mean(values)) if values else None
     return Figures(**means)  # type: ignore[arg-type] # the names are its own
+
+
+def real_sound(spans: list[Span]) -> Float32:
+    """The real sound of all spans, one after the other."""
+    return np.concatenate([span.sound() for span in spans])
+
+
+def check_takes(manifest: Manifest, takes: list[Take]) -> None:
+    """Raise TakeError unless takes were made as the bundle's were."""
+    for take in takes:
+        if take.settings != manifest.motion or take.rate_hz != manifest.rate_hz:
+            raise TakeError(
+                f"take {take.path} has other motion settings or another rate than the bundle ({manifest.rate_hz} Hz, "
+                f"{manifest.motion}): import the videos again with the bundle's settings"
+            )
 
 
 def evaluate_bundle(
@@ -210,46 +217,61 @@ def evaluate_bundle(
     Returns
     -------
     dict
-        'f16', 'int8', 'null' and 'ceiling' to figures by name.
+        'f16', 'int8', 'null' and 'ceiling' to figures.
+
+    Raises
+    ------
+    BundleError
+        The bundle is not whole.
+    TakeError
+        The takes do not fit the bundle, or hold nothing to play.
     """
     files = read_bundle(bundle_dir)
     manifest = files.manifest
+    check_takes(manifest, takes)
     example = ExampleSettings(manifest.segment_s, manifest.grid_rate_hz, manifest.lead_s, 0, 0, manifest.synth)
     playing = Playing(manifest.motion, example)
     spans = held_out_spans(takes, held_out)
     runtime = choose_runtime()
-    models = {variant: TfliteModel(data, runtime, variant) for variant, data in files.models.items()}
+    models = {variant: run_bundle(bundle_dir, files, variant, runtime).model for variant in files.models}
     columns = {variant: evaluate_model(playing, model, spans, temperature) for variant, model in models.items()}
-    columns["null"] = evaluate_null(playing, models["f16"], spans)
+    columns["null"] = evaluate_null(playing, models["f16"], spans, temperature)
     columns["ceiling"] = evaluate_ceiling(playing, spans)
     return columns
 
 
+def learned_split(manifest: Manifest) -> tuple[float, list[int]]:
+    """What the bundle's training held out: the end of each take, and numbers of whole takes."""
+    kept = manifest.figures.get("held_out")
+    if not isinstance(kept, dict):
+        return HELD_OUT, []
+    return float(kept["part"]), [int(number) for number in kept["takes"]]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of `trainer evaluate`."""
-    parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of a bundle")
-    parser.add_argument(
-        "--takes", type=Path, required=True, metavar="DIR", help="folder of takes with what was held out in training"
-    )
-    parser.add_argument(
-        "--held-out", type=float, default=0.2, metavar="SHARE", help="end of each take that is played (default 0.2)"
-    )
-    parser.add_argument(
-        "--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="numbers of takes played whole instead"
-    )
-    parser.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 plays the mean (default), 1 draws"
-    )
-    parser.add_argument("--json", action="store_true", help="print one object")
+    argument = parser.add_argument
+    argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of a bundle")
+    argument("--takes", type=Path, required=True, metavar="DIR", help="folder of the takes that it was trained on")
+    argument("--held-out", type=float, metavar="PART", help="end of each take that is played (default: as in training)")
+    argument("--held-out-takes", type=int, nargs="+", metavar="N", help="takes played whole (default: as in training)")
+    argument("--temperature", type=float, default=0.0, metavar="T", help="0 plays the mean (default), 1 draws")
+    argument("--json", action="store_true", help="print one object")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run `trainer evaluate`."""
+    check_range("--temperature", args.temperature, 0.0, LARGEST_TEMPERATURE)
     takes = load_takes(args.takes)
     manifest = read_bundle(args.bundle).manifest
-    _, held_out = split(takes, manifest.segment_s, 0.02, args.held_out, args.held_out_takes)
+    part, numbers = learned_split(manifest)
+    if args.held_out is not None or args.held_out_takes is not None:
+        part, numbers = args.held_out or 0.0, args.held_out_takes or []
+    _, held_out = split(takes, manifest.segment_s, HOP_S, part, numbers)
     columns = evaluate_bundle(args.bundle, takes, held_out, args.temperature)
-    print(
-        json.dumps({name: column.as_dict() for name, column in columns.items()}) if args.json else format_table(columns)
-    )
+    if args.json:
+        print(json.dumps({name: column.as_dict() for name, column in columns.items()}))
+    else:
+        of = f"takes {' '.join(map(str, numbers))}" if numbers else f"the last {part:.0%} of each of {len(takes)} takes"
+        print(f"played: {of}\n{format_table(columns)}")
     return 0

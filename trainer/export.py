@@ -17,12 +17,12 @@ from device.core.errors import TrainingError
 from device.core.golden import Golden, make_golden
 from device.core.motiongram import MotionSettings
 from device.edges.model_tflite import TfliteModel, installed_runtimes
-from device.models import write_bundle
+from device.models import check_target, write_bundle
 from device.store import Take
 from trainer.evaluate import Playing, evaluate_model, held_out_spans
-from trainer.prepare import split
-from trainer.settings import RunSettings
-from trainer.train import HOP_S, load_run
+from trainer.prepare import Segments, split
+from trainer.run_folder import load_run
+from trainer.settings import HOP_S, LARGEST_TEMPERATURE, RunSettings, check_range
 
 if TYPE_CHECKING:
     from trainer.dataset import Batch
@@ -172,9 +172,14 @@ def export(
     ------
     TrainingError
         There is no finished run, its takes are gone, or the conversion is not faithful.
+    BundleError
+        The bundle cannot be written there, named so or signed.
     """
     from trainer.dataset import Examples
 
+    name = name or run_dir.resolve().name
+    check_range("--temperature", temperature, 0.0, LARGEST_TEMPERATURE)
+    check_target(bundle_dir, name, key)
     settings, facts, model = load_run(run_dir)
     takes = open_takes(facts)
     training, held_out = split(takes, settings.example.segment_s, HOP_S, settings.held_out, settings.held_out_takes)
@@ -186,33 +191,36 @@ def export(
     keras_model = deployed(model)
     files = convert(keras_model, calibration)
     check_faithful(keras_model, files, calibration)
-    playing = Playing(MotionSettings(**facts["motion"]), settings.example)
-    spans = held_out_spans(takes, held_out)
-    runtime = installed_runtimes()[0]
-    figures = {
-        variant: {
-            name: value
-            for name, value in evaluate_model(playing, TfliteModel(data, runtime, variant), spans).as_dict().items()
-            if value is not None
-        }
-        for variant, data in files.items()
-    }
-    manifest = build(
-        settings,
-        facts,
-        name or run_dir.resolve().name,
-        files,
-        make_goldens(files, calibration),
-        figures,
-        key is not None,
-        temperature,
-    )
+    figures = measure(settings, facts, files, takes, held_out)
+    golden = make_goldens(files, calibration)
+    manifest = build(settings, facts, name, files, golden, figures, key is not None, temperature)
     write_bundle(bundle_dir, manifest, {MODEL_FILES[variant]: data for variant, data in files.items()}, key)
     return manifest
 
 
+def measure(
+    settings: RunSettings, facts: dict[str, Any], files: dict[str, bytes], takes: list[Take], held_out: Segments
+) -> dict[str, object]:
+    """Figures on what was held out, for the manifest, and what that was.
+
+    Where they cannot be measured (it is silent, say) the bundle goes without, and says why.
+    """
+    playing = Playing(MotionSettings(**facts["motion"]), settings.example)
+    runtime = installed_runtimes()[0]
+    numbers = {str(number): number for number in settings.held_out_takes}
+    measured: dict[str, object] = {"held_out": {"part": settings.held_out, "takes": numbers}}
+    try:
+        spans = held_out_spans(takes, held_out)
+        for variant, data in files.items():
+            found = evaluate_model(playing, TfliteModel(data, runtime, variant), spans).as_dict()
+            measured[variant] = {figure: value for figure, value in found.items() if value is not None}
+    except TrainingError as error:
+        measured["none"] = str(error)[:200]
+    return measured
+
+
 def build(settings: RunSettings, facts: dict[str, Any], name: str, files: dict[str, bytes], golden: Golden,
-          figures: dict[str, dict[str, float]], signed: bool, temperature: float) -> Manifest:  # fmt: skip
+          figures: dict[str, object], signed: bool, temperature: float) -> Manifest:  # fmt: skip
     """Put the manifest together."""
     example = settings.example
     return Manifest(
@@ -258,5 +266,7 @@ def main(args: argparse.Namespace) -> int:
     sizes = ", ".join(f"{name} {entry.size / 1000:.0f} kB" for name, entry in manifest.files.items())
     signed = "signed" if manifest.signed else "unsigned"
     print(f"{args.bundle}: {manifest.name}, version {manifest.version}, {signed}; {sizes}")
+    if "none" in manifest.figures:
+        print(f"without figures: {manifest.figures['none']}")
     print(f"next: python -m device perform --model {args.bundle} --camera file:CLIP --audio wav:out.wav")
     return 0

@@ -26,7 +26,7 @@ BONE_RADIUS_M = {
     "rButtock": 0.09, "lButtock": 0.09, "rThigh": 0.085, "lThigh": 0.085, "rShin": 0.07, "lShin": 0.07,
     "rFoot": 0.05, "lFoot": 0.05, "rFoot_end": 0.04, "lFoot_end": 0.04,
 }  # fmt: skip
-"""Radius of the bone that ends in a joint, in metres, for bodies 1.4 m tall."""
+"""Radius of the bone that ends in a joint, in metres, for bodies 1.3 m tall."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ class Loop:
     rows : np.ndarray, shape (n,), int64
         Of the training examples.
     settings : RunSettings
+
+    Raises
+    ------
+    TrainingError
+        There is nothing to learn in the sound.
     """
 
     def __init__(self, examples: Examples, rows: Any, settings: RunSettings) -> None:
@@ -33,6 +38,8 @@ class Loop:
         self.steps_per_epoch = preset.n_steps // preset.n_epochs
         self._examples, self._rows, self._settings = examples, rows, settings
         self._variance = examples.variance(rows)
+        if not self._variance > 0:
+            raise TrainingError("the takes' sound never changes, it may be silent: record or import takes with sound")
         keras.utils.set_random_seed(settings.seed)
         self.model = DanceVAE(settings.model)
         warm_up = min(200, preset.n_steps // 10)
@@ -51,7 +58,7 @@ class Loop:
             terms = self._step(batch, tf.constant([self._settings.seed, epoch * self.steps_per_epoch + number]))
             bar.update(1)
             if number % 10 == 0:
-                for name in ("loss", "sound", "joint", "motion", "kl", "tie"):
+                for name in ("loss", "sound", "joint", "motion", "kl", "kl_joint", "tie"):
                     sums[name] = sums.get(name, 0.0) + float(terms[name])
         n_seen = (self.steps_per_epoch + 9) // 10
         means = {name: value / n_seen for name, value in sums.items()}

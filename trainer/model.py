@@ -17,6 +17,9 @@ from trainer.settings import LossSettings, ModelSettings
 
 layers, ops = keras.layers, keras.ops
 
+N_JOINT = 128
+"""Width of the joint encoder."""
+
 Tensor = Any
 
 QUANTITY_OF_NOISE = 0.25
@@ -24,7 +27,7 @@ QUANTITY_OF_NOISE = 0.25
 
 
 def motion_trunk(settings: ModelSettings) -> keras.Model:
-    """Window in grey levels, (n_columns, n_features), to what both encoders look at, (n_hidden,)."""
+    """Window in grey levels, (n_columns, n_features), to what both encoders look at, (n_motion,)."""
     window = keras.Input((settings.n_columns, settings.n_features), name="window")
     # Where the motion is, whatever the light and the size of the dancer, beside how much of it there is.
     quantity = ops.mean(window, axis=-1, keepdims=True)  # (B, n_columns, 1)
@@ -80,9 +83,9 @@ def joint_trunk(settings: ModelSettings) -> keras.Model:
     """Motion features and sound in bands, (n_sound_frames, n_bands), to what the joint encoder looks at."""
     motion = keras.Input((settings.n_motion,))
     bands = keras.Input((settings.n_sound_frames, settings.n_bands))
-    x = layers.Dense(128, activation="relu")(layers.Flatten()(bands))
+    x = layers.Dense(N_JOINT, activation="relu")(layers.Flatten()(bands))
     x = layers.Concatenate()([motion, x])
-    x = layers.Dense(128, activation="relu")(x)
+    x = layers.Dense(N_JOINT, activation="relu")(x)
     return keras.Model([motion, bands], x, name="joint_trunk")
 
 
@@ -107,7 +110,7 @@ class DanceVAE(keras.Model):
         self.motion_trunk = motion_trunk(settings)
         self.motion_head = latent_head(settings.n_motion, settings.n_latent, "motion_head")
         self.joint_trunk = joint_trunk(settings)
-        self.joint_head = latent_head(128, settings.n_latent, "joint_head")
+        self.joint_head = latent_head(N_JOINT, settings.n_latent, "joint_head")
         self.sound_decoder = sound_decoder(settings)
         self.motion_decoder = motion_decoder(settings)
         self.built = True  # every part is: none waits for its first input
@@ -115,11 +118,6 @@ class DanceVAE(keras.Model):
     def encode(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """q(z|m): window, (B, n_columns, n_features), to mean and deviation, (B, n_latent)."""
         mean, deviation = self.motion_head(self.motion_trunk(window))
-        return mean, deviation
-
-    def encode_joint(self, window: Tensor, bands: Tensor) -> tuple[Tensor, Tensor]:
-        """q(z|m,a): window and sound in bands, (B, n_sound_frames, n_bands), to mean and deviation."""
-        mean, deviation = self.joint_head(self.joint_trunk([self.motion_trunk(window), bands]))
         return mean, deviation
 
     def call(self, inputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -147,7 +145,9 @@ class DanceVAE(keras.Model):
         Returns
         -------
         dict
-            Scalars `loss`, `sound`, `joint`, `motion`, `kl`, `tie`, and `kl_per_latent`, shape (n_latent,), in nats.
+            Scalars `loss`; `sound`, `joint` and `motion`, what was rebuilt; `kl` and `kl_joint`, what the motion and
+            the joint encoder say beyond the prior, and `tie`, by how much they differ, in nats; and `kl_per_latent`
+            of the motion encoder, shape (n_latent,).
         """
         features = self.motion_trunk(batch["window"])
         mean, deviation = self.motion_head(features)
@@ -161,9 +161,10 @@ class DanceVAE(keras.Model):
             "sound": ops.mean(ops.square(played - batch["spectrum"])) / variance,
             "joint": ops.mean(ops.square(rebuilt - batch["spectrum"])) / variance,
             "motion": ops.mean(ops.square(window - ops.sqrt(batch["window"]))),
-            "kl": ops.mean(ops.sum(kl_motion + kl_nats(mean_j, deviation_j), axis=-1)) / 2,
+            "kl": ops.mean(ops.sum(kl_motion, axis=-1)),
+            "kl_joint": ops.mean(ops.sum(kl_nats(mean_j, deviation_j), axis=-1)),
             "tie": ops.mean(ops.sum(kl_nats(mean_j, deviation_j, mean, deviation), axis=-1)),
         }
         loss = terms["sound"] + weights.joint * terms["joint"] + weights.motion * terms["motion"]
-        loss += weights.kl * terms["kl"] + weights.tie * terms["tie"]
+        loss += weights.kl * (terms["kl"] + terms["kl_joint"]) / 2 + weights.tie * terms["tie"]
         return {"loss": loss, **terms, "kl_per_latent": ops.mean(kl_motion, axis=0)}

@@ -1,10 +1,25 @@
-"""All that a run depends on beside its takes: frozen, kept in its folder, passed down."""
+"""What can be chosen of a run: frozen, kept in its folder, passed down."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from device.core.errors import UsageError
 from device.core.synth import SynthSettings
+
+GRID_RATE_HZ = 50.0
+"""Columns per second in a window."""
+HOP_S = 0.02
+"""From one example to the next; slower cameras give one a frame."""
+LARGEST_TEMPERATURE = 2.0
+HELD_OUT = 0.2
+"""End of each take that is not learned from, unless the user says otherwise."""
+
+
+def check_range(option: str, value: float, low: float, high: float) -> None:
+    """Raise UsageError unless a value lies from `low` to `high`; what is not a number does not."""
+    if not low <= value <= high:
+        raise UsageError(f"{option} {value:g} cannot be used: give {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,10 @@ class ExampleSettings:
     n_sound_frames: int
     n_bands: int
     synth: SynthSettings
+
+    def __post_init__(self) -> None:
+        check_range("--segment-s", self.segment_s, 0.05, 2.0)
+        check_range("--lead-s", self.lead_s, -1.0, 1.0)
 
     @property
     def n_columns(self) -> int:
@@ -126,7 +145,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that a run depends on beside its takes; kept in `run.json`."""
+    """All that can be chosen of a run; kept in `run.json`."""
 
     preset: Preset
     example: ExampleSettings
@@ -135,3 +154,7 @@ class RunSettings:
     held_out: float
     held_out_takes: list[int]
     seed: int
+
+    def __post_init__(self) -> None:
+        check_range("--latents", self.model.n_latent, 1, 512)
+        check_range("--seed", self.seed, 0, 2**31 - 1)

@@ -165,7 +165,7 @@ def parse_manifest(data: bytes) -> Manifest:
     n_latent = integer("n_latent", document["n_latent"], 1, 4096)
     n_columns = integer("n_columns", document["n_columns"], 1, 2001)
     manifest = Manifest(
-        name=_name(document["name"]),
+        name=check_name(document["name"]),
         version=integer("version", document["version"], 1, 2**63 - 1),
         rate_hz=integer("rate_hz", document["rate_hz"], 8000, 192000),
         grid_rate_hz=number("grid_rate_hz", document["grid_rate_hz"], 1.0, 1000.0),
@@ -213,7 +213,8 @@ def _check_fit(manifest: Manifest) -> None:
         raise BundleError(f"the golden examples are not those of the bundle's model files: {AGAIN}")
 
 
-def _name(value: object) -> str:
+def check_name(value: object) -> str:
+    """Give the name back if a bundle may have it, otherwise raise BundleError."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise BundleError("the bundle's name must be 1 to 64 letters, digits, spaces, dots, underscores or hyphens")
     return value

@@ -99,7 +99,7 @@ class Synth:
 
     Notes
     -----
-    Audio path: `fill` allocates only what NumPy's transforms need, blocks on nothing and always fills.
+    Audio path: `fill` keeps nothing beyond its call but arrays of a fixed size, blocks on nothing and always fills.
     One thread may call `set_spectrum` while another calls `fill`: the spectrum is taken over at the next hop by
     one reference assignment.
     """
@@ -115,7 +115,7 @@ class Synth:
     Rayleigh distribution); measured spectra say each one as it is. Noise is raised by half of that: it comes out 1 dB
     too soft from a model, and 1 dB too loud from measured spectra."""
     GLIDE_S = 0.002
-    """Time constant with which the sound moves to a new spectrum; less than a hop: at once."""
+    """Time constant with which the sound moves to a new spectrum: three quarters of the way in one hop."""
 
     def __init__(self, settings: SynthSettings, seed: int = 0) -> None:
         self.settings = settings

@@ -18,8 +18,8 @@ from tests.road import Road
 from trainer.evaluate import Playing, Recorded, Span, held_out_spans, play_span
 from trainer.metrics import loudness_rank_correlation, pitch_within_semitone
 from trainer.prepare import load_takes, split
-from trainer.settings import RunSettings
-from trainer.train import HOP_S, load_run
+from trainer.run_folder import load_run
+from trainer.settings import HOP_S, RunSettings
 
 pytestmark = pytest.mark.timeout(1200)
 

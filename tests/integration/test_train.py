@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +21,12 @@ RATE_HZ = 48000
 SCRIPT = """
 import sys
 from pathlib import Path
-from dataclasses import replace
-from device.store import list_takes
-from trainer.settings import Preset
-from trainer.train import run_settings, train
+from device.cli import Command, run
+from trainer import settings
 
-takes = list_takes(Path(sys.argv[1]))
-preset = Preset(n_steps=48, batch_size=16, n_hidden=32, n_filters=8, n_epochs=12)
-print(train(takes, Path(sys.argv[2]), run_settings(takes, preset, seed=7)))
+# The command as it is, with a preset that takes seconds.
+settings.PRESETS["quick"] = settings.Preset(n_steps=48, batch_size=16, n_hidden=32, n_filters=8, n_epochs=12)
+sys.exit(run("trainer", "", {"train": Command("trainer.train", "")}, ["train", "--seed", "7", *sys.argv[1:]]))
 """
 
 
@@ -37,10 +36,10 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("takes")
     for seed in range(2):
         rng = np.random.default_rng(seed)
-        times_s = np.arange(400) / 50
+        times_s = np.arange(800) / 50
         quantity = np.clip(np.sin(times_s * 2 + seed), 0, 1)
-        columns = quantity[:, np.newaxis] * rng.uniform(2, 6, (400, 112))
-        samples = np.arange(8 * RATE_HZ) / RATE_HZ
+        columns = quantity[:, np.newaxis] * rng.uniform(2, 6, (800, 112))
+        samples = np.arange(16 * RATE_HZ) / RATE_HZ
         sound = 0.3 * np.interp(samples, times_s, quantity) * np.sin(2 * np.pi * 440 * samples)
         writer = TakeWriter(folder, MotionSettings(), RATE_HZ, {"name": f"test {seed}"})
         writer.add_columns(columns.astype(np.float32), times_s)
@@ -49,17 +48,28 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(takes: Path, run: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(takes), str(run)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def start(takes: Path, run: Path, *options: object) -> subprocess.Popen[str]:
+    line = [sys.executable, "-c", SCRIPT, "--takes", takes, "--run", run, *options]
+    return subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(takes: Path, run: Path) -> str:
-    process = start(takes, run)
+def finish(takes: Path, run: Path, *options: object) -> str:
+    """Train to the end; what was printed, from the held-out error on."""
+    process = start(takes, run, *options)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    return out
+    assert err == ""
+    return out[out.index("held-out error") :].split("\n")[0]
+
+
+def refused(takes: Path, run: Path, code: int, says: str, *options: object) -> None:
+    """Training ends with one line and an exit code."""
+    process = start(takes, run, *options)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == code, err
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert says in err
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +94,9 @@ def test_a_killed_run_goes_on_to_the_same_result(takes: Path, whole: tuple[Path,
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (cut / "model.weights.h5").exists(), "it was to be killed before its end"
-    refused = trainer("export", "--run", cut, "--bundle", tmp_path / "bundle")
-    assert refused.returncode == 1
-    assert "not finished" in refused.stderr
+    export = trainer("export", "--run", cut, "--bundle", tmp_path / "bundle")
+    assert export.returncode == 1
+    assert "not finished" in export.stderr
     assert finish(takes, cut) == wanted
     import h5py
 
@@ -113,17 +123,101 @@ def test_the_curves_are_logged(whole: tuple[Path, str]) -> None:
     [
         (["--takes", "nowhere"], 1, "nowhere"),
         (["--segment-s", "3"], 2, "0.05 to 2"),
+        (["--segment-s", "nan"], 2, "0.05 to 2"),
+        (["--lead-s", "5"], 2, "-1 to 1"),
+        (["--latents", "0"], 2, "1 to 512"),
+        (["--seed", "-1"], 2, "0 to"),
         (["--held-out", "0.99"], 1, "record or import more"),
         (["--held-out-takes", "77"], 2, "77"),
     ],
 )
-def test_wrong_use_is_one_line(takes: Path, tmp_path: Path, options: list[str], code: int, says: str) -> None:
-    words = {"--takes": str(takes), "--run": str(tmp_path / "run"), **dict([options])}
-    done = trainer("train", *(word for pair in words.items() for word in pair))
-    assert done.returncode == code, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert says in done.stderr
+def test_wrong_use_is_one_line_and_leaves_nothing(
+    takes: Path, tmp_path: Path, options: list[str], code: int, says: str
+) -> None:
+    refused(takes, tmp_path / "run", code, says, *options)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_no_run(takes: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    refused(takes, tmp_path / "run", 2, "is a file")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_silent_takes_are_refused_before_training(tmp_path: Path) -> None:
+    writer = TakeWriter(tmp_path / "takes", MotionSettings(), RATE_HZ, {"name": "silence"})
+    writer.add_columns(np.ones((400, 112), np.float32), np.arange(400) / 50)
+    writer.add_sound(np.zeros(8 * RATE_HZ, np.float32), 0.0)
+    writer.finish()
+    refused(tmp_path / "takes", tmp_path / "run", 1, "silent")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("segment_s", [0.05, 2.0])
+def test_the_shortest_and_the_longest_segment_are_trained(takes: Path, tmp_path: Path, segment_s: float) -> None:
+    assert "latents active" in finish(takes, tmp_path / "run", "--segment-s", segment_s, "--held-out", 0.5)
+
+
+def test_a_damaged_run_says_so(takes: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    shutil.copytree(whole[0], run)
+    weights = run / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    export = trainer("export", "--run", run, "--bundle", bundle)
+    assert (export.returncode, export.stderr.count("\n")) == (1, 1)
+    assert "damaged" in export.stderr
+    weights.unlink()
+    for data in (run / "checkpoints").glob("*.data*"):
+        data.write_bytes(data.read_bytes()[:100])
+    refused(takes, run, 1, "damaged")
+    (run / "run.json").write_text("{")
+    refused(takes, run, 1, "damaged")
+    assert not bundle.exists()
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
+    takes: Path, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    (run / "model.weights.h5").unlink()
+    newest = max((run / "checkpoints").glob("*.data*"), key=lambda path: int(path.name.split("-")[1].split(".")[0]))
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert finish(takes, run) == whole[1]
+
+
+def test_a_bundle_is_not_judged_on_takes_of_another_kind(takes: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    export = trainer("export", "--run", whole[0], "--bundle", bundle)
+    assert export.returncode == 0, export.stderr
+    writer = TakeWriter(tmp_path / "small", MotionSettings(height=24, width=32), RATE_HZ, {"name": "small"})
+    writer.add_columns(np.ones((400, 56), np.float32), np.arange(400) / 50)
+    writer.add_sound(np.ones(8 * RATE_HZ, np.float32), 0.0)
+    writer.finish()
+    judged = trainer("evaluate", "--bundle", bundle, "--takes", tmp_path / "small")
+    assert (judged.returncode, judged.stderr.count("\n")) == (1, 1)
+    assert "other motion settings" in judged.stderr
+    fitting = trainer("evaluate", "--bundle", bundle, "--takes", takes)
+    assert "the last 20% of each of 2 takes" in fitting.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--name", "a/b"], 1, "name"),
+        (["--key", "nowhere"], 1, "ssh-keygen"),
+        (["--temperature", "nan"], 2, "0 to 2"),
+        (["--bundle", "."], 1, "not a bundle"),
+    ],
+)
+def test_an_export_that_cannot_end_well_does_not_begin(
+    whole: tuple[Path, str], tmp_path: Path, options: list[str], code: int, says: str
+) -> None:
+    words = {"--run": str(whole[0]), "--bundle": str(tmp_path / "bundle"), **dict([options])}
+    done = trainer("export", *(word for pair in words.items() for word in pair))
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(takes: Path, whole: tuple[Path, str]) -> None:
