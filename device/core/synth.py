@@ -20,6 +20,7 @@ Float64 = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
 N_WANDERS = 61
+_BESIDE = np.array([[-1], [0], [1]])
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class Synth:
         # that agree: with the correlation that the wandering leaves, 3/4 + correlation / 4 of the power.
         agreement = np.exp(-(self.WANDER_RAD**2) / 2)
         self._noise_gain = self.NOISE_SCATTER * np.sqrt(8.0 / 3.0 / (0.75 + 0.25 * agreement))
+        self._bins = np.arange(settings.n_bins)
+        self._sums = np.zeros(settings.n_bins + 11)
         self._target: Float32 = np.zeros(settings.n_bins, np.float32)
         self.reset()
 
@@ -195,7 +198,7 @@ class Synth:
         if target is self._current:
             return
         step = target - self._current
-        settled = np.abs(step).max() < 1e-4
+        settled = np.abs(step).max() < 1e-3
         self._current = target if settled else self._current + np.float32(self._share) * step
         magnitude = self._current.astype(np.float64) ** (1.0 / self.settings.power)
         magnitude[magnitude < self.FLOOR] = 0.0
@@ -207,20 +210,23 @@ class Synth:
     def _see_peaks(self, magnitude: Float64) -> None:
         """Find tonal peaks, the bins that each one leads, and how far it turns in a hop."""
         peaks = np.flatnonzero((magnitude[1:-1] > magnitude[:-2]) & (magnitude[1:-1] >= magnitude[2:])) + 1
-        padded = np.pad(magnitude, 5)
-        around = sum(padded[peaks + 5 + k] for k in (-5, -4, -3, 3, 4, 5)) / 6.0
-        peaks = peaks[magnitude[peaks] > self.PROMINENCE * around]
-        bins = np.arange(len(magnitude))
+        n_bins = len(magnitude)
+        np.cumsum(magnitude, out=self._sums[6 : 6 + n_bins])
+        self._sums[6 + n_bins :] = self._sums[5 + n_bins]
+        sums = self._sums[6:]  # of all bins up to k; six zeros lie before it
+        below, above = self._sums[peaks + 3] - self._sums[peaks], sums[peaks + 5] - sums[peaks + 2]
+        peaks = peaks[magnitude[peaks] > self.PROMINENCE / 6.0 * (below + above)]
         if len(peaks) == 0:
-            self._leader, self._tonal, self._peak_turn = bins, np.zeros(len(bins), bool), self._bin_turn
+            self._leader, self._tonal, self._peak_turn = self._bins, np.zeros(n_bins, bool), self._bin_turn
             self._magnitude = magnitude * (self._scale * self._noise_gain)
             return
-        owner = np.searchsorted((peaks[1:] + peaks[:-1]) / 2.0, bins)
-        self._leader = peaks[owner]
-        self._tonal = np.abs(bins - self._leader) <= 3
-        left, middle, right = (np.log(magnitude[peaks + k] + 1e-12) for k in (-1, 0, 1))
+        ends = np.append((peaks[1:] + peaks[:-1]) // 2 + 1, n_bins)
+        n_led = np.diff(ends, prepend=0)
+        self._leader = np.repeat(peaks, n_led)
+        self._tonal = np.abs(self._bins - self._leader) <= 3
+        left, middle, right = np.log(magnitude[peaks + _BESIDE] + 1e-12)
         offset = np.clip(0.5 * (left - right) / np.minimum(left - 2 * middle + right, -1e-9), -0.5, 0.5)
-        self._peak_turn = np.exp(1j * self._advance_rad * (peaks + offset))[owner]
+        self._peak_turn = np.repeat(np.exp(1j * self._advance_rad * (peaks + offset)), n_led)
         self._magnitude = magnitude * np.where(self._tonal, self._scale, self._scale * self._noise_gain)
 
     def _turn(self) -> None:

@@ -21,7 +21,7 @@ from trainer.prepare import load_takes, split
 from trainer.run_folder import load_run
 from trainer.settings import HOP_S, RunSettings
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("road")]
 
 Float32 = npt.NDArray[np.float32]
 

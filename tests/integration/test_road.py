@@ -14,7 +14,7 @@ from tests.road import Road, command, last_object
 from trainer.film import SALSA
 from trainer.metrics import level_dbfs
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("road")]
 
 LARGEST_BUNDLE = 2_000_000
 LONGEST_TRAINING_S = 300

@@ -14,7 +14,7 @@ import pytest
 from device.core.motiongram import MotionSettings
 from device.store import TakeWriter
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("train")]
 
 RATE_HZ = 48000
 
