@@ -1,4 +1,4 @@
-"""The factory's bundle and clip, made anew: `python -m trainer.factory --work DIR`.
+"""The factory's bundle and clip, made anew: `python -m trainer factory --work DIR`.
 
 The recorded salsa (`trainer/salsa`) is filmed by simulated cameras in many rooms, sizes, lights and clothes, so that
 the model plays for other bodies too, and the factory's instrument (`trainer.instrument`) plays to it. Two dances are
@@ -8,6 +8,7 @@ held out: their figures go into the bundle, and one of them is the clip of the d
 from __future__ import annotations
 
 import argparse
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from multiprocessing import get_context
@@ -31,7 +32,7 @@ STILL_S = 2.5
 FRAME_RATES = (25, 30, 50, 60)
 RATE_HZ = 48000
 HELD_OUT_DANCES = ("05", "09")
-CLIP = FACTORY.parent / "dance.mp4"
+CLIP = "dance.mp4"
 CLIP_BODY, CLIP_S, CLIP_FPS = "61_09", 20.0, 50
 CLIP_VIEW = View(size=0.8, shift_x=0.5, background=40, contrast=120, gradient=30, noise=0.0, flicker=0.0, seed=5)
 
@@ -100,29 +101,25 @@ def make_clip(path: Path) -> None:
         video.mux(stream.encode(None))
 
 
-def main() -> int:
-    """Make the takes, train, export, film the clip; what the work folder holds already is not made again."""
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.factory", description="Make the factory's bundle and clip anew."
-    )
-    parser.add_argument(
-        "--work", type=Path, required=True, metavar="DIR", help="folder for takes and run (about 500 MB)"
-    )
-    parser.add_argument("--preset", choices=list(PRESETS), default="standard", help="how long to train (%(default)s)")
-    args = parser.parse_args()
-    takes_dir, held_out_file = args.work / "takes", args.work / "held-out.txt"
-    if not held_out_file.exists():
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments of `trainer factory`."""
+    argument = parser.add_argument
+    argument("--work", type=Path, required=True, metavar="DIR", help="folder for takes and run (about 500 MB)")
+    argument("--preset", choices=list(PRESETS), default="standard", help="how long to train (%(default)s)")
+    argument("--bundle", type=Path, default=FACTORY, metavar="DIR", help="where it goes (the factory's place)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Make takes, train, export, film the clip; whole takes and the steps of a run are not made again."""
+    takes_dir, finished = args.work / "takes", args.work / "held-out.txt"
+    if not finished.exists():
+        shutil.rmtree(takes_dir, ignore_errors=True)
         takes_dir.mkdir(parents=True)
-        held_out_file.write_text(" ".join(map(str, make_takes(takes_dir))))
-    held_out = [int(number) for number in held_out_file.read_text().split()]
+        finished.write_text(" ".join(map(str, make_takes(takes_dir))))
+    held_out = [int(number) for number in finished.read_text().split()]
     takes = list_takes(takes_dir)
-    figures = train(takes, args.work / "run", run_settings(takes, PRESETS[args.preset], held_out_takes=held_out))
-    print({name: round(value, 3) for name, value in figures.items()})
-    manifest = export(args.work / "run", FACTORY, NAME)
-    print(f"{FACTORY}: version {manifest.version}")
-    make_clip(CLIP)
+    train(takes, args.work / "run", run_settings(takes, PRESETS[args.preset], held_out_takes=held_out))
+    manifest = export(args.work / "run", args.bundle, NAME)
+    make_clip(args.bundle.parent / CLIP)
+    print(f"{args.bundle}: {NAME}, version {manifest.version}, and {CLIP} beside it")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

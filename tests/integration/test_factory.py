@@ -22,14 +22,19 @@ import pytest
 from device.core.bundle import MODEL_FILES
 from device.core.synth import analyse
 from device.edges.audio_wav import read_wav
+from device.edges.camera_file import CameraFile
 from device.edges.model_tflite import installed_runtimes
 from device.models import FACTORY, load_bundle
+from device.store import Take, allocate
 from tests.filmed_salsa import make_dance_video
 from trainer.evaluate import play_still
+from trainer.factory import RATE_HZ, STILL_S, make_clip, make_take
 from trainer.film import SALSA, View
 from trainer.metrics import level_dbfs, still_level_dbfs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trainer.evaluate import Playing
 
 ROOT = Path(__file__).parents[2]
@@ -168,4 +173,31 @@ def test_the_source_of_the_dance_is_acknowledged(readme: Path) -> None:
     text = " ".join(readme.read_text().split())
     for words in SOURCE:
         assert words in text
-    assert "python -m trainer.factory --work DIR" in text
+    assert "python -m trainer factory --work DIR" in text
+
+
+def test_the_clip_can_be_made_anew(tmp_path: Path) -> None:
+    make_clip(tmp_path / "anew.mp4")
+    for anew, kept in zip(pictures(tmp_path / "anew.mp4"), pictures(CLIP), strict=True):
+        assert np.abs(anew - kept).mean() < 2.0
+
+
+def test_a_take_of_the_factory_is_still_first_and_then_sounds_as_it_moves(tmp_path: Path) -> None:
+    folder = allocate(tmp_path)
+    make_take((SALSA / "61_10.npz", 3, tmp_path, folder))
+    take = Take.open(folder)
+    quantity = take.columns[:, :48].mean(1)
+    powers = [
+        np.square(take.sound_at(*map(round, take.samples_of(np.array([t, t + 0.1]))))).mean() for t in take.times_s
+    ]
+    is_still = take.times_s < STILL_S - 0.2
+    assert np.max(powers, where=is_still, initial=0.0) == 0.0
+    assert np.corrcoef(quantity[~is_still], np.sqrt(powers)[~is_still])[0, 1] > 0.5
+
+
+def pictures(video: Path) -> Iterator[npt.NDArray[np.float32]]:
+    """Frames of a video as a camera would see them, float32."""
+    camera = CameraFile(video)
+    while (frame := camera.read()) is not None:
+        yield frame.grey.astype(np.float32)
+    camera.close()
