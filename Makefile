@@ -48,7 +48,7 @@ lint: $(TEST_READY)
 	@$(VENV)/bin/mypy
 
 test: lint
-	@$(RUN) -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(TEST_READY)
 	@$(RUN) -m tests.bench $(BENCH_ARGS)

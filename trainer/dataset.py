@@ -138,7 +138,6 @@ class Examples:
             np.minimum(rows - first, 8), 1
         )
         found = rows + np.round((wanted_s - self._times_s[rows]) / np.maximum(step_s, 1e-4)).astype(np.int64)
-        found = np.clip(found, first, rows)
         for _ in range(3):
             beside = np.clip(np.stack([found - 1, found, found + 1]), first, rows)
             nearest = np.abs(self._times_s[beside] - wanted_s).argmin(0)
