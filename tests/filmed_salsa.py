@@ -22,9 +22,9 @@ RATE_HZ = 48000
 STILL_S = 1.0
 VIEWS = (
     View(noise=1.0),
-    View(yaw_deg=15, size=0.65, background=150, contrast=-90, shift_x=0.45, noise=1.0, seed=1),
-    View(yaw_deg=-20, size=0.85, background=90, contrast=80, shift_x=0.55, mirror=True, noise=1.0, seed=2),
+    View(yaw_deg=6, size=0.7, background=150, contrast=-90, shift_x=0.45, noise=1.0, seed=1),
 )
+"""The sound is that of the body seen from the front: from much farther aside other motion would be seen."""
 HELD_OUT_DANCES = ("05", "10")
 
 
