@@ -29,10 +29,30 @@ def band_edges(n_bins: int, n_bands: int) -> Indices:
     return edges
 
 
+SHARE_STILL = 0.04
+"""Share of examples in which nobody moves and nothing sounds, whatever the takes hold."""
 LIGHT_SPREAD = 0.25
 """Standard deviation of the logarithm of the light, of which all motion is a multiple."""
 LARGEST_SHIFT = 4
 """Columns of the picture by which examples are shifted sideways in training."""
+
+
+def empty_stage(batch: Batch, is_empty: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
+    """Put silence to no motion but specks of sensor noise: when still, silence, even if no take has a still moment.
+
+    Parameters
+    ----------
+    batch : dict
+        From `Examples.batch`; changed in place.
+    is_empty : np.ndarray, shape (n,), bool
+        Which examples.
+    rng : np.random.Generator
+    """
+    shape = batch["window"][is_empty].shape
+    # One pixel over the threshold is some 0.2 grey levels of its row and its column.
+    batch["window"][is_empty] = 0.25 * rng.random(shape) * (rng.random(shape) < 0.01 * rng.random())
+    batch["spectrum"][is_empty] = 0.0
+    batch["bands"][is_empty] = 0.0
 
 
 class Examples:
@@ -126,6 +146,7 @@ class Examples:
             positions = np.where(now, 1.0, rng.random(batch_size)).astype(np.float32)
             batch = self.batch(order[start : start + batch_size], positions)
             self.vary(batch["window"], rng)
+            empty_stage(batch, rng.random(batch_size) < SHARE_STILL, rng)
             yield batch
 
     def _row_at(self, rows: Indices, positions: Float32) -> Indices:

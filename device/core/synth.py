@@ -107,8 +107,8 @@ class Synth:
 
     PROMINENCE = 3.0
     """A peak is tonal when it stands this far above the mean of the bins 3 to 5 away on both sides."""
-    FLOOR = 3e-5
-    """Magnitudes below this (-90 dB of full scale) are silence."""
+    FLOOR = 1e-5
+    """Magnitudes below this (-100 dB of full scale) are silence."""
     WANDER_RAD = 0.9
     """Standard deviation of a noise bin's phase from hop to hop."""
     NOISE_SCATTER = 1.12

@@ -11,7 +11,7 @@ from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.core.window import Window
 from device.store import Take, TakeWriter
-from trainer.dataset import Examples, band_edges
+from trainer.dataset import Examples, band_edges, empty_stage
 from trainer.prepare import split
 from trainer.settings import ExampleSettings
 
@@ -90,6 +90,22 @@ def test_varied_windows_keep_their_motion(tmp_path: Path) -> None:
         assert np.isclose(kept[:, np.newaxis], before).any(axis=1).all()
         assert len(np.unique(kept)) == len(kept)
     assert (np.abs(varied - window) > 1e-3).any(axis=(1, 2)).mean() > 0.8
+
+
+def test_an_empty_stage_is_silent(tmp_path: Path) -> None:
+    examples = Examples([make_take(tmp_path, 50.0)], settings())
+    batch = examples.batch(np.arange(50, 150), np.ones(100, np.float32))
+    heard = batch["spectrum"].copy()
+    is_empty = np.arange(100) < 30
+    empty_stage(batch, is_empty, np.random.default_rng(0))
+    assert not batch["spectrum"][:30].any()
+    assert not batch["bands"][:30].any()
+    assert batch["window"][:30].max() < 0.3
+    assert 0 < (batch["window"][:30] > 0).mean() < 0.01
+    np.testing.assert_array_equal(batch["spectrum"][30:], heard[30:])
+    batches = examples.batches(np.arange(50, 290), 60, np.random.default_rng(0))
+    silent = np.concatenate([~one["spectrum"].any(axis=1) for one in batches])
+    assert 0.005 < silent.mean() < 0.12
 
 
 def test_no_band_is_empty() -> None:
