@@ -30,7 +30,9 @@ def band_edges(n_bins: int, n_bands: int) -> Indices:
 
 
 SHARE_STILL = 0.04
-"""Share of examples in which nobody moves and nothing sounds, whatever the takes hold."""
+"""Share of examples in which nobody moves and nothing sounds, beside those of the takes in which nobody moves."""
+SPECK = 0.25
+"""Grey levels in a row or column: one pixel of noise over the threshold, no motion."""
 LIGHT_SPREAD = 0.25
 """Standard deviation of the logarithm of the light, of which all motion is a multiple."""
 LARGEST_SHIFT = 4
@@ -38,7 +40,7 @@ LARGEST_SHIFT = 4
 
 
 def empty_stage(batch: Batch, is_empty: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Put silence to no motion but specks of sensor noise: when still, silence, even if no take has a still moment.
+    """Put silence to no motion, or to specks of sensor noise: when still, silence, even where a take's music goes on.
 
     Parameters
     ----------
@@ -49,8 +51,8 @@ def empty_stage(batch: Batch, is_empty: npt.NDArray[np.bool_], rng: np.random.Ge
     rng : np.random.Generator
     """
     shape = batch["window"][is_empty].shape
-    # One pixel over the threshold is some 0.2 grey levels of its row and its column.
-    batch["window"][is_empty] = 0.25 * rng.random(shape) * (rng.random(shape) < 0.01 * rng.random())
+    n_specks = 0.01 * np.maximum(rng.uniform(-1, 1, (shape[0], 1, 1)), 0)  # share of the window; half have none
+    batch["window"][is_empty] = SPECK * rng.random(shape) * (rng.random(shape) < n_specks)
     batch["spectrum"][is_empty] = 0.0
     batch["bands"][is_empty] = 0.0
 
@@ -146,7 +148,8 @@ class Examples:
             positions = np.where(now, 1.0, rng.random(batch_size)).astype(np.float32)
             batch = self.batch(order[start : start + batch_size], positions)
             self.vary(batch["window"], rng)
-            empty_stage(batch, rng.random(batch_size) < SHARE_STILL, rng)
+            nobody_moves = batch["window"].max(axis=(1, 2)) <= SPECK
+            empty_stage(batch, nobody_moves | (rng.random(batch_size) < SHARE_STILL), rng)
             yield batch
 
     def _row_at(self, rows: Indices, positions: Float32) -> Indices:

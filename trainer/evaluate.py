@@ -245,7 +245,7 @@ def learned_split(manifest: Manifest) -> tuple[float, list[int]]:
     kept = manifest.figures.get("held_out")
     if not isinstance(kept, dict):
         return HELD_OUT, []
-    return float(kept["part"]), [int(number) for number in kept["takes"]]
+    return float(kept["part"]), sorted(int(number) for number in kept["takes"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
