@@ -194,6 +194,8 @@ def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
     newest = max((run / "checkpoints").glob("*.data*"), key=lambda path: int(path.name.split("-")[1].split(".")[0]))
     newest.write_bytes(newest.read_bytes()[:100])
     assert finish(takes, run) == whole[1]
+    # The epoch of the damaged one was done again, and no other.
+    assert len(curves(run).Tensors("held_out/sound")) == 13
 
 
 def test_a_bundle_is_not_judged_on_takes_of_another_kind(takes: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
