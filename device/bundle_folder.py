@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
@@ -65,13 +64,3 @@ def move_into_place(new: Path, path: Path, old: Path) -> None:
         if old.exists() and not path.exists():
             old.rename(path)
         raise
-
-
-def sync(path: Path) -> None:
-    """Bring a file or folder to the disk."""
-    with contextlib.suppress(PermissionError):  # Windows cannot open folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

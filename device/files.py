@@ -51,11 +51,11 @@ def replace_synced(path: Path, data: bytes) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in a folder. Systems that cannot open a folder do so by themselves."""
+def sync_path(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder. Where folders cannot be opened the system does so."""
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device.bundle_folder import check_replaceable, list_bundle, move_into_place, read_plain_file, sync
+from device.bundle_folder import check_replaceable, list_bundle, move_into_place, read_plain_file
 from device.core.bundle import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -33,6 +33,7 @@ from device.core.errors import BundleError, ModelError
 from device.core.golden import Golden, largest_error
 from device.edges.model import SpectrumModel
 from device.edges.model_tflite import RUNTIMES, TfliteModel, installed_runtimes
+from device.files import sync_path
 from device.signature import check_signature, sign_file
 
 FACTORY = Path(__file__).parent / "factory" / "bundle"
@@ -251,9 +252,9 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes], key
                 sign_file(new / MANIFEST, key)
             read_bundle(new)
             for made in [*new.iterdir(), new]:
-                sync(made)
+                sync_path(made)
             move_into_place(new, path, Path(scratch) / "old")
-        sync(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         raise BundleError(
             f"the bundle cannot be written to {path} ({error.strerror}): choose another folder"

@@ -34,7 +34,7 @@ from device.core.take import (
     sound_dtype,
     to_int16,
 )
-from device.files import ChunkFile, explained, replace_synced, sync_folder, write_synced
+from device.files import ChunkFile, explained, replace_synced, sync_path, write_synced
 from device.take_reader import (
     COLUMNS,
     FACTS,
@@ -92,7 +92,7 @@ def allocate(takes_dir: Path) -> Path:
                 continue
             # Since the numbers were read, others may have finished a take of this one and deleted it.
             if max(_marks(takes_dir), default=0) < number:
-                sync_folder(takes_dir)
+                sync_path(takes_dir)
                 return folder
             folder.rmdir()
 
@@ -262,7 +262,7 @@ class TakeWriter:
             opened.callback(self._columns.close)
             self._sound = ChunkFile(sound, sound_dtype(), SOUND_MAGIC, SAMPLES_PER_CHUNK)
             opened.callback(self._sound.close)
-            sync_folder(self.path)
+            sync_path(self.path)
             opened.pop_all()
 
     @contextmanager
@@ -338,7 +338,7 @@ def _remember(takes_dir: Path, number: int) -> None:
     numbers = sorted(_marks(takes_dir))
     for lower in numbers[:-1]:
         (takes_dir / f".last-{lower:04d}").unlink(missing_ok=True)
-    sync_folder(takes_dir)
+    sync_path(takes_dir)
 
 
 def _marks(takes_dir: Path) -> list[int]:

@@ -331,7 +331,7 @@ def test_a_write_that_fails_leaves_what_was_there(
             raise failure
         return rename(path, target)
 
-    monkeypatch.setattr(*((models, "sync", fail) if place == "sync" else (Path, "rename", fail_to_move_in)))
+    monkeypatch.setattr(*((models, "sync_path", fail) if place == "sync" else (Path, "rename", fail_to_move_in)))
     with pytest.raises((BundleError, KeyboardInterrupt)):
         write_bundle(bundle, tiny_manifest(tiny_model.golden()), tiny_model.files)
     assert contents(bundle) == before
