@@ -10,12 +10,12 @@ import numpy.typing as npt
 from device.core.synth import analyse
 from device.core.window import grid_offsets_s, grid_weights, interpolate
 from device.store import Take
+from trainer.augment import SHARE_STILL, SPECK, Batch, empty_stage, vary
 from trainer.prepare import Segments
 from trainer.settings import ExampleSettings
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-Batch = dict[str, Float32]
 
 SHARE_NOW = 0.85
 """Share of examples at position 1, which is all that stream mode plays; the rest lie anywhere in the segment."""
@@ -27,34 +27,6 @@ def band_edges(n_bins: int, n_bands: int) -> Indices:
     edges = np.maximum(np.round(wanted).astype(np.int64), np.arange(n_bands + 1))
     edges[-1] = n_bins
     return edges
-
-
-SHARE_STILL = 0.04
-"""Share of examples in which nobody moves and nothing sounds, beside those of the takes in which nobody moves."""
-SPECK = 0.25
-"""Grey levels in a row or column: one pixel of noise over the threshold, no motion."""
-LIGHT_SPREAD = 0.25
-"""Standard deviation of the logarithm of the light, of which all motion is a multiple."""
-LARGEST_SHIFT = 4
-"""Columns of the picture by which examples are shifted sideways in training."""
-
-
-def empty_stage(batch: Batch, is_empty: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Put silence to no motion, or to specks of sensor noise: when still, silence, even where a take's music goes on.
-
-    Parameters
-    ----------
-    batch : dict
-        From `Examples.batch`; changed in place.
-    is_empty : np.ndarray, shape (n,), bool
-        Which examples.
-    rng : np.random.Generator
-    """
-    shape = batch["window"][is_empty].shape
-    n_specks = 0.01 * np.maximum(rng.uniform(-1, 1, (shape[0], 1, 1)), 0)  # share of the window; half have none
-    batch["window"][is_empty] = SPECK * rng.random(shape) * (rng.random(shape) < n_specks)
-    batch["spectrum"][is_empty] = 0.0
-    batch["bands"][is_empty] = 0.0
 
 
 class Examples:
@@ -73,7 +45,9 @@ class Examples:
         self._starts = np.cumsum([0] + [take.n_columns for take in takes])  # of each take among all columns
         self._times_s = np.concatenate([take.times_s for take in takes])
         self._columns = np.concatenate([take.columns for take in takes]).astype(np.float32)
-        self._spectra = np.concatenate([_spectra(take, settings) for take in takes])  # (n, n_bins) float16
+        self._spectra = np.concatenate(  # (n, n_bins)
+            [spectra_at(take, take.times_s, settings).astype(np.float16) for take in takes]
+        )
         edges = band_edges(settings.synth.n_bins, settings.n_bands)
         sums = np.add.reduceat(self._spectra, edges[:-1], axis=1, dtype=np.float32)
         self._bands = (sums / np.diff(edges)).astype(np.float16)  # (n, n_bands)
@@ -121,25 +95,6 @@ class Examples:
             "spectrum": self._spectra[self._row_at(rows, positions)].astype(np.float32),
         }
 
-    def vary(self, window: Float32, rng: np.random.Generator) -> None:
-        """Mirror half of the windows, shift all of them sideways and change their light, in place.
-
-        The music is the same for all of these: a model that saw each dance only as it was would learn the room.
-
-        Parameters
-        ----------
-        window : np.ndarray, shape (n, n_columns, n_features), float32
-        rng : np.random.Generator
-        """
-        across = window[:, :, self._height :]  # (n, n_columns, width)
-        n, _, width = across.shape
-        source = np.arange(width) + rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (n, 1))
-        source = np.where(rng.random((n, 1)) < 0.5, width - 1 - source, source)  # (n, width)
-        moved = np.take_along_axis(across, np.clip(source, 0, width - 1)[:, np.newaxis], axis=2)
-        moved *= ((source >= 0) & (source < width))[:, np.newaxis]
-        across[:] = moved
-        window *= np.exp(LIGHT_SPREAD * rng.standard_normal((n, 1, 1))).astype(np.float32)
-
     def batches(self, rows: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One epoch in random order; what does not fill a batch is left out."""
         order = rng.permutation(rows)
@@ -147,7 +102,7 @@ class Examples:
             now = rng.random(batch_size) < SHARE_NOW
             positions = np.where(now, 1.0, rng.random(batch_size)).astype(np.float32)
             batch = self.batch(order[start : start + batch_size], positions)
-            self.vary(batch["window"], rng)
+            vary(batch["window"], self._height, rng)
             nobody_moves = batch["window"].max(axis=(1, 2)) <= SPECK
             empty_stage(batch, nobody_moves | (rng.random(batch_size) < SHARE_STILL), rng)
             yield batch
@@ -170,8 +125,7 @@ class Examples:
         return rows_at
 
 
-def _spectra(take: Take, settings: ExampleSettings) -> npt.NDArray[np.float16]:
-    """Spectra of a take's sound at its columns' times: shape (n_columns, n_bins)."""
-    centres = np.round(take.samples_of(take.times_s + settings.lead_s)).astype(np.int64)
-    sound = take.sound_at(0, take.n_samples)
-    return analyse(sound, centres, settings.synth).astype(np.float16)
+def spectra_at(take: Take, times_s: npt.NDArray[np.float64], settings: ExampleSettings) -> Float32:
+    """Spectra of a take's sound that belong to motion at given times, `lead_s` ahead: shape (n_times, n_bins)."""
+    centres = np.round(take.samples_of(times_s + settings.lead_s)).astype(np.int64)
+    return analyse(take.sound_at(0, take.n_samples), centres, settings.synth)

@@ -19,11 +19,12 @@ from device.core.bundle import Manifest
 from device.core.errors import TakeError
 from device.core.frame import Frame
 from device.core.motiongram import MotionSettings
-from device.core.synth import Synth, SynthSettings, analyse
+from device.core.synth import Synth, SynthSettings
 from device.edges.model import SpectrumModel
 from device.engine import Player, play_virtual
 from device.models import choose_runtime, read_bundle, run_bundle
 from device.store import Take
+from trainer.dataset import spectra_at
 from trainer.metrics import Figures, figures, format_table, still_level_dbfs
 from trainer.prepare import Segments, load_takes, split
 from trainer.settings import HELD_OUT, HOP_S, LARGEST_TEMPERATURE, ExampleSettings, check_range
@@ -112,13 +113,6 @@ class Recorded:
         return next(self._spectra)
 
 
-def true_spectra(playing: Playing, span: Span) -> Float32:
-    """What a perfect model would say: spectra of the real sound at each column, shape (n_columns, n_bins)."""
-    sound = span.take.sound_at(0, span.take.n_samples)
-    centres = np.round(span.take.samples_of(span.times_s + playing.example.lead_s)).astype(np.int64)
-    return analyse(sound, centres, playing.synth)
-
-
 def held_out_spans(takes: list[Take], held_out: Segments, longest_s: float = LONGEST_S) -> list[Span]:
     """Stretches of time that hold the held-out segments, cut alike so that they last no longer than `longest_s`.
 
@@ -166,11 +160,13 @@ def play_still(playing: Playing, model: SpectrumModel, seed: int = 0) -> Float32
     return sound
 
 
-def evaluate_model(
-    playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0, seed: int = 0
-) -> Figures:
-    """Figures of a model on spans, and its level when nobody moves."""
-    played = np.concatenate([play_span(playing, model, span, temperature, seed) for span in spans])
+def play_spans(playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0) -> Float32:
+    """Play all spans, one after the other, as long as `real_sound`."""
+    return np.concatenate([play_span(playing, model, span, temperature) for span in spans])
+
+
+def evaluate_model(playing: Playing, model: SpectrumModel, spans: list[Span], played: Float32) -> Figures:
+    """Figures of what a model played on spans, and its level when nobody moves."""
     rate_hz = playing.synth.rate_hz
     still_level = still_level_dbfs(play_still(playing, model), rate_hz)
     return replace(figures(real_sound(spans), played, rate_hz), still_level_dbfs=still_level)
@@ -178,14 +174,14 @@ def evaluate_model(
 
 def evaluate_ceiling(playing: Playing, spans: list[Span]) -> Figures:
     """Figures of the true spectra through the same engine and synth."""
-    played = [play_span(playing, Recorded(playing, true_spectra(playing, span)), span) for span in spans]
+    true = [Recorded(playing, spectra_at(span.take, span.times_s, playing.example)) for span in spans]
+    played = [play_span(playing, model, span) for model, span in zip(true, spans, strict=True)]
     return figures(real_sound(spans), np.concatenate(played), playing.synth.rate_hz)
 
 
-def evaluate_null(playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0) -> Figures:
-    """Figures of the played sound against real sound of other times: the mean over `NULL_SHIFTS`."""
+def evaluate_null(playing: Playing, spans: list[Span], played: Float32) -> Figures:
+    """Figures of what was played against real sound of other times: the mean over `NULL_SHIFTS`."""
     real, rate_hz = real_sound(spans), playing.synth.rate_hz
-    played = np.concatenate([play_span(playing, model, span, temperature) for span in spans])
     others = [figures(np.roll(real, round(shift * len(real))), played, rate_hz).as_dict() for shift in NULL_SHIFTS]
     means = {}
     for name in others[0]:
@@ -234,8 +230,9 @@ def evaluate_bundle(
     spans = held_out_spans(takes, held_out)
     runtime = choose_runtime()
     models = {variant: run_bundle(bundle_dir, files, variant, runtime).model for variant in files.models}
-    columns = {variant: evaluate_model(playing, model, spans, temperature) for variant, model in models.items()}
-    columns["null"] = evaluate_null(playing, models["f16"], spans, temperature)
+    played = {variant: play_spans(playing, model, spans, temperature) for variant, model in models.items()}
+    columns = {variant: evaluate_model(playing, model, spans, played[variant]) for variant, model in models.items()}
+    columns["null"] = evaluate_null(playing, spans, played["f16"])
     columns["ceiling"] = evaluate_ceiling(playing, spans)
     return columns
 

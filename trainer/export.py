@@ -19,13 +19,13 @@ from device.core.motiongram import MotionSettings
 from device.edges.model_tflite import TfliteModel, installed_runtimes
 from device.models import check_target, write_bundle
 from device.store import Take
-from trainer.evaluate import Playing, evaluate_model, held_out_spans
+from trainer.evaluate import Playing, evaluate_model, held_out_spans, play_spans
 from trainer.prepare import Segments, split
 from trainer.run_folder import load_run
 from trainer.settings import HOP_S, LARGEST_TEMPERATURE, RunSettings, check_range
 
 if TYPE_CHECKING:
-    from trainer.dataset import Batch
+    from trainer.augment import Batch
     from trainer.model import DanceVAE
 
 Float32 = npt.NDArray[np.float32]
@@ -212,7 +212,8 @@ def measure(
     try:
         spans = held_out_spans(takes, held_out)
         for variant, data in files.items():
-            found = evaluate_model(playing, TfliteModel(data, runtime, variant), spans).as_dict()
+            model = TfliteModel(data, runtime, variant)
+            found = evaluate_model(playing, model, spans, play_spans(playing, model, spans)).as_dict()
             measured[variant] = {figure: value for figure, value in found.items() if value is not None}
     except TrainingError as error:
         measured["none"] = str(error)[:200]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from device.core.errors import TrainingError
+from trainer.augment import Batch
 from trainer.backend import keras, tf
-from trainer.dataset import Batch, Examples
+from trainer.dataset import Examples
 from trainer.model import DanceVAE
 from trainer.settings import RunSettings
 

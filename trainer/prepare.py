@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from device.core.errors import TakeError, UsageError
 from device.store import Take, incomplete_takes, list_takes, why_incomplete
+from trainer.settings import HELD_OUT, HOP_S, LONGEST_SEGMENT_S, SHORTEST_SEGMENT_S
 
-SHORTEST_SEGMENT_S = 0.05
-LONGEST_SEGMENT_S = 2.0
 # No camera is faster, and an hour at this hop is listed in some 30 MB.
 SHORTEST_HOP_S = 0.001
 # Half a spectral frame of 2048 samples reaches 21 ms beyond the newest column; a lead of the sound reaches further.
@@ -55,7 +54,7 @@ def split(
     takes: Sequence[Take],
     segment_s: float,
     hop_s: float,
-    held_out: float = 0.2,
+    held_out: float = HELD_OUT,
     held_out_takes: Collection[int] = (),
 ) -> tuple[Segments, Segments]:
     """List the segments of takes, divided by time into training and held-out ones.
@@ -106,12 +105,13 @@ def split(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `trainer prepare`."""
-    parser.add_argument("--takes", type=Path, required=True, metavar="DIR", help="folder of takes")
-    parser.add_argument("--segment-s", type=float, default=0.5, metavar="S", help="length of a segment (%(default)s s)")
-    parser.add_argument("--hop-s", type=float, default=0.02, metavar="S", help="from one to the next (%(default)s s)")
-    parser.add_argument("--held-out", type=float, default=0.2, metavar="PART", help="part of each take (%(default)s)")
-    parser.add_argument("--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="hold out whole takes")
-    parser.add_argument("--json", action="store_true", help="print one object instead of lines")
+    argument = parser.add_argument
+    argument("--takes", type=Path, required=True, metavar="DIR", help="folder of takes")
+    argument("--segment-s", type=float, default=0.5, metavar="S", help="length of a segment (%(default)s s)")
+    argument("--hop-s", type=float, default=HOP_S, metavar="S", help="from one to the next (%(default)s s)")
+    argument("--held-out", type=float, default=HELD_OUT, metavar="PART", help="part of each take (%(default)s)")
+    argument("--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="hold out whole takes")
+    argument("--json", action="store_true", help="print one object instead of lines")
 
 
 def main(args: argparse.Namespace) -> int:

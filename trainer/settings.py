@@ -9,6 +9,7 @@ from device.core.synth import SynthSettings
 
 GRID_RATE_HZ = 50.0
 """Columns per second in a window."""
+SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S = 0.05, 2.0
 HOP_S = 0.02
 """From one example to the next; slower cameras give one a frame."""
 LARGEST_TEMPERATURE = 2.0
@@ -47,7 +48,7 @@ class ExampleSettings:
     synth: SynthSettings
 
     def __post_init__(self) -> None:
-        check_range("--segment-s", self.segment_s, 0.05, 2.0)
+        check_range("--segment-s", self.segment_s, SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S)
         check_range("--lead-s", self.lead_s, -1.0, 1.0)
 
     @property

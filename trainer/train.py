@@ -29,13 +29,14 @@ from trainer.settings import (
 )
 
 if TYPE_CHECKING:
-    from trainer.dataset import Batch, Examples
+    from trainer.augment import Batch
+    from trainer.dataset import Examples
 
 N_HELD_OUT_SEEN = 2048
 LEAST_HELD_OUT = 16
 
 
-def train(takes: list[Take], run_dir: Path, settings: RunSettings, quiet: bool = False) -> dict[str, float]:
+def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, float]:
     """Train, or go on with, a run.
 
     Parameters
@@ -44,8 +45,6 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings, quiet: bool =
     run_dir : Path
         See `trainer.run_folder`.
     settings : RunSettings
-    quiet : bool
-        No progress bar.
 
     Returns
     -------
@@ -76,7 +75,7 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings, quiet: bool =
     restore(checkpoint, manager)
     log = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
     seen = _held_out_batch(examples, examples.rows(held_out))
-    with _progress(settings, int(checkpoint.epoch), quiet) as bar:
+    with _progress(loop.steps_per_epoch, settings.preset.n_epochs, int(checkpoint.epoch)) as bar:
         for epoch in range(int(checkpoint.epoch), settings.preset.n_epochs):
             terms = loop.epoch(epoch, bar)
             figures = loop.look(seen)
@@ -105,12 +104,17 @@ def _require(training: Segments, held_out: Segments, settings: RunSettings) -> N
         )
 
 
-def _progress(settings: RunSettings, n_epochs_done: int, quiet: bool) -> Any:
+def _progress(steps_per_epoch: int, n_epochs: int, n_done: int) -> Any:
     from tqdm import tqdm
 
-    steps_per_epoch = settings.preset.n_steps // settings.preset.n_epochs
-    return tqdm(total=steps_per_epoch * settings.preset.n_epochs, initial=steps_per_epoch * n_epochs_done,
-                unit="step", desc="train", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True)  # fmt: skip
+    return tqdm(
+        total=steps_per_epoch * n_epochs,
+        initial=steps_per_epoch * n_done,
+        unit="step",
+        desc="train",
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
 
 
 def run_settings(

@@ -11,7 +11,8 @@ from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.core.window import Window
 from device.store import Take, TakeWriter
-from trainer.dataset import Examples, band_edges, empty_stage
+from trainer.augment import empty_stage, vary
+from trainer.dataset import Examples, band_edges
 from trainer.prepare import split
 from trainer.settings import ExampleSettings
 
@@ -79,7 +80,7 @@ def test_varied_windows_keep_their_motion(tmp_path: Path) -> None:
     examples = Examples([make_take(tmp_path, 50.0)], settings())
     window = examples.batch(np.arange(50, 150), np.ones(100, np.float32))["window"]
     varied = window.copy()
-    examples.vary(varied, np.random.default_rng(0))
+    vary(varied, MOTION.height, np.random.default_rng(0))
     light = varied[:, :1, :1] / window[:, :1, :1]
     np.testing.assert_allclose(varied[:, :, :6], light * window[:, :, :6], rtol=1e-5)
     assert 0.1 < np.log(light).std() < 0.5
