@@ -179,6 +179,9 @@ class _Memory:
         self.n_xruns = 0
         self.blocks: list[Float32] = []
 
+    def wait(self) -> None:
+        """Return at once."""
+
     def write(self, block: Float32) -> None:
         """Keep a copy."""
         self.blocks.append(block.copy())

@@ -17,6 +17,9 @@ from device.edges.audio import AudioOutput
 from device.edges.camera import Camera
 from device.edges.model import Float32
 
+# Who waits for room looks this often whether it should stop.
+LONGEST_WAIT_S = 0.1
+
 
 class Clock(Protocol):
     """A clock that can be waited on."""
@@ -134,6 +137,19 @@ class PacedOutput:
         self._start_s: float | None = None
         self._n_written = 0
         self._silence = np.zeros(output.period, np.float32)
+
+    def wait(self) -> None:
+        """Wait until there is room for one period, for 0.1 s at most; at once before the first block.
+
+        Raises
+        ------
+        AudioError
+            As the file's own `wait` does.
+        """
+        self._output.wait()
+        if self._start_s is not None:
+            n_queued = self._n_written - self._n_used()
+            self._clock.wait(min((n_queued + self.period - self.buffer) / self.rate_hz, LONGEST_WAIT_S))
 
     def write(self, block: Float32) -> None:
         """Hand over one block, waiting until there is room for it.

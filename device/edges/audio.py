@@ -28,6 +28,20 @@ class AudioOutput(Protocol):
     buffer: int
     n_xruns: int
 
+    def wait(self) -> None:
+        """Wait until there is room for one period: the next `write` of a period then waits for nothing.
+
+        All but one period of the buffer are queued by then: what is made now is heard after these. Returns at once
+        when there is room already, before the first block, and after an underrun, which `write` mends; and after some
+        0.1 s in any case, so that who waits can see that it should stop.
+
+        Raises
+        ------
+        AudioError
+            The device is gone; the message says what to do.
+        """
+        ...
+
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Hand over one block, waiting until there is room for it.
 

@@ -7,6 +7,7 @@ import errno
 import functools
 import logging
 import os
+import select
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -33,6 +34,9 @@ _FORMATS: dict[str, SampleFormat] = {
 _MAX_RESTARTS = 8
 _MAX_REFUSALS = 100
 
+# Who waits for room looks this often whether it should stop.
+_LONGEST_WAIT_S = 0.1
+
 _UNDERRUN = os.strerror(errno.EPIPE)
 _SUSPENDED = os.strerror(errno.ESTRPIPE)
 
@@ -55,8 +59,8 @@ class AlsaOutput:
         Channels to ask for; a card with another number gets what it has. All play the same.
     alsa : module, optional
         Stands in for pyalsaaudio.
-    monotonic_s : callable
-        Clock in seconds; only for pyalsaaudio 0.9, which says nothing of underruns.
+    monotonic_s, sleep : callable
+        A clock in seconds, and how to let some of them pass.
 
     Attributes
     ----------
@@ -81,6 +85,7 @@ class AlsaOutput:
         *,
         alsa: ModuleType | Any = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = pcm
         self._alsa = _pyalsaaudio() if alsa is None else alsa
@@ -99,8 +104,34 @@ class AlsaOutput:
         self._silence = memoryview(bytes(self.buffer * self._encoder.frame_bytes))
         self._filled = False
         self._tells_state = hasattr(self._pcm, "state")
+        self._tells_room = hasattr(self._pcm, "avail")
         self._monotonic_s = monotonic_s
+        self._sleep = sleep
         self._handed_over_s = 0.0
+        self._poll = select.poll()
+        for descriptor, events in self._pcm.polldescriptors() if self._tells_room else ():
+            self._poll.register(descriptor, events)
+
+    def wait(self) -> None:
+        """Wait until there is room for one period, for 0.1 s at most.
+
+        Returns at once before the card has started and after an underrun, which `write` counts and mends; with
+        pyalsaaudio 0.9 and 0.10, which do not tell what room there is, always.
+
+        Raises
+        ------
+        AudioError
+            The card is gone, or closed.
+        """
+        self._check_open()
+        if not (self._filled and self._tells_room):
+            return
+        until_s = self._monotonic_s() + _LONGEST_WAIT_S
+        while self._pcm.state() == self._alsa.PCM_STATE_RUNNING and (n_missing := self.period - self._room()) > 0:
+            left_s = until_s - self._monotonic_s()
+            if left_s <= 0.0:
+                return
+            self._wait_once(min(n_missing / self.rate_hz, left_s), left_s)
 
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Hand over one block of any length, waiting until there is room for it.
@@ -113,8 +144,7 @@ class AlsaOutput:
         AudioError
             The card is gone, or closed, or takes nothing.
         """
-        if self._closed:
-            raise AudioError(f"sound card {self.name!r} is closed: nothing more can be played on it")
+        self._check_open()
         for first in range(0, len(block), self._encoder.n_max):
             self._play(self._encoder.encode(block[first : first + self._encoder.n_max]))
 
@@ -184,6 +214,27 @@ class AlsaOutput:
                 f"sound card {self.name!r} does not run at {rate_hz} Hz, only at {_rates(pcm.getrates())}: "
                 f"choose another card, or let ALSA convert with {_converting(self.name)!r}"
             )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AudioError(f"sound card {self.name!r} is closed: nothing more can be played on it")
+
+    def _room(self) -> int:
+        """Count the samples that can be written without waiting; after an underrun, all of them."""
+        n_free = int(self._pcm.avail())
+        if n_free in (-errno.EPIPE, -errno.ESTRPIPE):
+            return self.buffer
+        if n_free < 0:
+            raise AudioError(f"sound card {self.name!r} is gone ({os.strerror(-n_free)}): plug it in again")
+        return n_free
+
+    def _wait_once(self, missing_s: float, left_s: float) -> None:
+        """Wait until the card says that there is room; if it says so and there is none, for as long as that takes."""
+        ready = self._poll.poll(1000.0 * left_s)
+        if ready:
+            self._pcm.polldescriptors_revents(ready)  # Some plugins must be told that they were heard.
+            if self._room() < self.period:
+                self._sleep(missing_s)
 
     def _play(self, rest: memoryview) -> None:
         if self._filled and self._has_run_empty():

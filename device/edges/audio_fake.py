@@ -36,6 +36,16 @@ class FakeOutput:
         """All samples so far, shape (n_samples,), float32, as they were heard: clipped, without NaN."""
         return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
 
+    def wait(self) -> None:
+        """Return at once, for there is always room.
+
+        Raises
+        ------
+        AudioError
+            After `close`, and when the card has been pulled out.
+        """
+        self._check()
+
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Play one block of any length.
 
@@ -44,10 +54,7 @@ class FakeOutput:
         AudioError
             After `close`, and when the card has been pulled out.
         """
-        if self.closed:
-            raise AudioError("the sound card is closed: nothing more can be played on it")
-        if self._n_blocks_until_gone is not None and self.n_blocks >= self._n_blocks_until_gone:
-            raise AudioError("the sound card is gone: plug it in again")
+        self._check()
         self.n_blocks += 1
         self._blocks.append(np.clip(np.nan_to_num(block, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32))
 
@@ -58,3 +65,9 @@ class FakeOutput:
     def close(self) -> None:
         """Nothing can be played after this. May be called twice."""
         self.closed = True
+
+    def _check(self) -> None:
+        if self.closed:
+            raise AudioError("the sound card is closed: nothing more can be played on it")
+        if self._n_blocks_until_gone is not None and self.n_blocks >= self._n_blocks_until_gone:
+            raise AudioError("the sound card is gone: plug it in again")

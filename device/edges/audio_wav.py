@@ -71,6 +71,9 @@ class WavOutput:
             self._discard()
             raise AudioError(f"{self._path} cannot be written ({_reason(error)}): choose another place") from error
 
+    def wait(self) -> None:
+        """Return at once, for a file always has room."""
+
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Append one block of any length; full scale is -1 to 1, what lies outside is clipped, NaN is silence.
 

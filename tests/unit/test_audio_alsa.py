@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from device.edges.audio_alsa import AlsaOutput, list_cards
 PREPARED, RUNNING, XRUN, SETUP = "prepared", "running", "xrun", "setup"
 PERIOD, BUFFER, RATE_HZ = 128, 384, 48_000
 LEAD = [0.0] * (BUFFER - PERIOD)
+
+# Always says that it can be written to.
+READY = os.open(os.devnull, os.O_WRONLY)
 
 
 class CardError(Exception):
@@ -36,6 +40,8 @@ class Card:
         self.held: list[float] = []
         self.heard: list[float] = []
         self.calls: list[str] = []
+        if version == "0.11":
+            self.avail = self._avail
         if version != "0.9":
             self.state = lambda: XRUN if self.condition == XRUN and self.tells else RUNNING
 
@@ -78,6 +84,18 @@ class Card:
             self.held += block
         return len(samples)
 
+    def polldescriptors(self) -> list[tuple[int, int]]:
+        return [(READY, select.POLLOUT)]
+
+    def polldescriptors_revents(self, ready: list[tuple[int, int]]) -> int:
+        """Stand where the real one waits: a period goes by, less what went by since the last."""
+        assert ready == [(READY, select.POLLOUT)]
+        self.pass_time(PERIOD - self.now % PERIOD)
+        return select.POLLOUT
+
+    def _avail(self) -> int:
+        return -errno.EPIPE if self.condition == XRUN else BUFFER - len(self.held)
+
     def drop(self) -> None:
         self.calls.append("drop")
         self.held = []
@@ -97,7 +115,7 @@ class Alsa:
 
     PCM_PLAYBACK = PCM_NORMAL = 0
     PCM_FORMAT_S32_LE, PCM_FORMAT_FLOAT_LE = 10, 14
-    PCM_STATE_XRUN = XRUN
+    PCM_STATE_RUNNING, PCM_STATE_XRUN = RUNNING, XRUN
     ALSAAudioError = CardError
 
     def __init__(self, card: Card | None = None, refusal: str = "", names: tuple[str, ...] = ()) -> None:
@@ -116,7 +134,15 @@ class Alsa:
 
 
 def opened(card: Card) -> AlsaOutput:
-    return AlsaOutput("stage", RATE_HZ, PERIOD, n_periods=3, alsa=Alsa(card), monotonic_s=lambda: card.now / RATE_HZ)
+    return AlsaOutput(
+        "stage",
+        RATE_HZ,
+        PERIOD,
+        n_periods=3,
+        alsa=Alsa(card),
+        monotonic_s=lambda: card.now / RATE_HZ,
+        sleep=lambda duration_s: card.pass_time(round(duration_s * RATE_HZ)),
+    )
 
 
 def block(value: float) -> Any:
@@ -162,6 +188,73 @@ def test_ten_underruns_are_ten(version: str, tells: bool) -> None:
         card.pass_time(BUFFER + PERIOD)
     output.write(block(0.5))
     assert output.n_xruns == 10
+
+
+def test_after_the_wait_a_period_fits_at_once_and_the_others_are_queued() -> None:
+    card = Card("0.11", tells=True)
+    output = opened(card)
+    for index in range(10):
+        output.wait()
+        before = card.now
+        output.write(block(0.5))
+        assert (card.now, before) == (index * PERIOD, index * PERIOD)
+        assert len(card.held) == BUFFER
+    assert output.n_xruns == 0
+
+
+@pytest.mark.parametrize(("version", "tells"), VERSIONS)
+def test_nothing_is_waited_for_after_an_underrun(version: str, tells: bool) -> None:
+    card = Card(version, tells)
+    output = opened(card)
+    output.wait()
+    output.write(block(0.25))
+    card.pass_time(BUFFER + 1)
+    output.wait()
+    output.write(block(0.5))
+    assert card.now == BUFFER + 1
+    assert output.n_xruns == 1
+    assert card.held == LEAD + [0.5] * PERIOD
+
+
+def test_a_card_that_says_ready_too_soon_is_not_asked_again_and_again() -> None:
+    class Eager(Card):
+        n_asked = 0
+
+        def polldescriptors_revents(self, ready: list[tuple[int, int]]) -> int:
+            self.n_asked += len(ready)
+            return select.POLLOUT
+
+    card = Eager("0.11", tells=True)
+    output = opened(card)
+    output.write(block(0.5))
+    output.wait()
+    assert (card.now, card.n_asked) == (PERIOD, 1)
+
+
+def test_a_card_that_stands_still_is_waited_for_a_tenth_of_a_second_at_most() -> None:
+    class Still(Card):
+        def pass_time(self, n_samples: int) -> None:
+            self.now += n_samples
+
+    card = Still("0.11", tells=True)
+    output = opened(card)
+    output.write(block(0.5))
+    output.wait()
+    assert PERIOD < card.now <= 0.1 * RATE_HZ + PERIOD
+
+
+def test_who_waits_for_a_card_that_is_gone_or_closed_is_told() -> None:
+    class Gone(Card):
+        def _avail(self) -> int:
+            return -errno.ENODEV
+
+    output = opened(Gone("0.11", tells=True))
+    output.write(block(0.5))
+    with pytest.raises(AudioError, match=r"'stage' is gone \(No such device\): plug it in again"):
+        output.wait()
+    output.close()
+    with pytest.raises(AudioError, match="is closed"):
+        output.wait()
 
 
 @pytest.mark.parametrize("longest_write", [1, 50, 129])
