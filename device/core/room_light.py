@@ -1,0 +1,156 @@
+"""The light of a room: changes of lamps, exposure and mains are told from motion and taken out of the picture before.
+
+Light changes many pixels at once, to one side, and alike within a row: mains flicker on a rolling shutter and all that
+is slower or global. What does not follow the row is motion. A change that no such rule explains and that is too wide
+and too one-sided for a body, such as house lights with their shadows, is a step: what is seen across it is no motion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.uint8]
+Int16 = npt.NDArray[np.int16]
+
+LEAST_SHIFT = 2
+"""Grey levels: rows that change by less are left as they are, so that a steady room keeps its columns to the bit."""
+LIT_ROWS = 0.5
+"""Share of the rows that light must change; a dancer near the camera changes most of fewer rows."""
+EXPLAINED = 0.7
+"""A row follows the light if less than this share of its change is left when the light is taken out."""
+WIDE = 0.3
+"""Share of the pixels that change in a step of light. A body that fills half of the picture changes fewer at once,
+"""
+ONE_SIDED = 0.85
+"""and less of it to one side: what it leaves on one of its sides it takes on the other."""
+LEFT_OVER = 0.02
+"""Share of the pixels that may differ, beside half as many again as moved before, for light to be explained."""
+SUPPRESSED_S = 2.0
+"""Time in a row for which steps may silence the motion: slow fades too, but never for good."""
+RECOVERY = 0.5
+"""Seconds of that time won back in each second without a step."""
+SATURATED = 254
+
+
+@dataclass
+class LightCounts:
+    """What has been seen of the light, in frames since the start.
+
+    Attributes
+    ----------
+    n_relit : int
+        Frames whose light was taken out.
+    n_suppressed : int
+        Frames within steps, which were silenced.
+    n_steps : int
+        Steps.
+    shift_sum : float
+        Sum over the relit frames of the mean shift of their rows, in grey levels.
+    """
+
+    n_relit: int = 0
+    n_suppressed: int = 0
+    n_steps: int = 0
+    shift_sum: float = 0.0
+
+
+class Light:
+    """Follows the light from one picture to the next. Belongs to one thread; memory is flat."""
+
+    def __init__(self) -> None:
+        self.counts = LightCounts()
+        self._credit_s = SUPPRESSED_S
+        self._last_s: float | None = None
+        self._was_step = False
+
+    def follow(
+        self, now: Grey, earlier: Grey, time_s: float, threshold: int | Grey, moved_share: float
+    ) -> tuple[Grey, bool]:
+        """Give the earlier picture in the light of now.
+
+        Parameters
+        ----------
+        now, earlier : np.ndarray, shape (height, width), uint8
+        time_s : float
+            Of `now`.
+        threshold : int or np.ndarray, shape (height, width), uint8
+            Differences up to it are noise.
+        moved_share : float
+            Share of the pixels that moved last.
+
+        Returns
+        -------
+        lit : np.ndarray, shape (height, width), uint8
+            `earlier` itself where the light is steady.
+        is_step : bool
+            What differs is the light's doing: there is no telling what moved.
+        """
+        elapsed_s = 0.0 if self._last_s is None else max(0.0, time_s - self._last_s)
+        self._last_s = time_s
+        shift = np.subtract(now.sum(axis=1, dtype=np.int64), earlier.sum(axis=1, dtype=np.int64))
+        lit, is_step = earlier, False
+        if np.abs(shift).max() >= LEAST_SHIFT * now.shape[1]:
+            difference = np.subtract(now, earlier, dtype=np.int16)
+            lit = self._relit(now, earlier, difference)
+            is_step = is_wide(difference, threshold) and not is_explained(now, lit, threshold, moved_share)
+        return lit, self._allowed(is_step, elapsed_s)
+
+    def _allowed(self, is_step: bool, elapsed_s: float) -> bool:
+        """Spend the time that steps may silence, so that nothing that only looks like them makes the box mute."""
+        allowed = is_step and self._credit_s > 0.0
+        change_s = -elapsed_s if allowed else RECOVERY * elapsed_s
+        self._credit_s = min(SUPPRESSED_S, self._credit_s + change_s)
+        self.counts.n_suppressed += allowed
+        self.counts.n_steps += allowed and not self._was_step
+        self._was_step = allowed
+        return allowed
+
+    def _relit(self, now: Grey, earlier: Grey, difference: Int16) -> Grey:
+        medians = np.sort(difference, axis=1)[:, difference.shape[1] // 2]
+        if np.count_nonzero(np.abs(medians) >= LEAST_SHIFT) < LIT_ROWS * len(medians):
+            return earlier
+        candidates = [added(earlier, medians), multiplied(now, earlier, difference)]
+        left = [np.abs(np.subtract(now, each, dtype=np.int16)).sum(axis=1, dtype=np.int64) for each in candidates]
+        best = 0 if left[0].sum() <= left[1].sum() else 1
+        follows = left[best] < EXPLAINED * np.abs(difference).sum(axis=1, dtype=np.int64)  # (height,)
+        if np.count_nonzero(follows) < LIT_ROWS * len(follows):
+            return earlier
+        self.counts.n_relit += 1
+        self.counts.shift_sum += float(np.abs(medians).mean())
+        return np.where(follows[:, np.newaxis], candidates[best], earlier)
+
+
+def added(earlier: Grey, medians: Int16) -> Grey:
+    """Shift each row by as much as most of its pixels changed."""
+    lit: Grey = np.clip(earlier + medians[:, np.newaxis], 0, 255).astype(np.uint8)
+    return lit
+
+
+def multiplied(now: Grey, earlier: Grey, difference: Int16) -> Grey:
+    """Brighten each row by the factor by which most of its pixels became brighter.
+
+    White that was cut off was brighter than it looks: if it stays white while all else gets darker, nothing moved.
+    """
+    width = earlier.shape[1]
+    before = earlier.astype(np.float32)
+    ratio = np.sort(difference / (before + 1.0), axis=1)[:, width // 2]
+    lit: Grey = np.clip(np.rint(before + ratio[:, np.newaxis] * (before + 1.0)), 0, 255).astype(np.uint8)
+    np.maximum(lit, now, out=lit, where=earlier >= SATURATED)
+    return lit
+
+
+def is_wide(difference: Int16, threshold: int | Grey) -> bool:
+    """Tell whether most of what changed changed to one side, and more of the picture than a body does."""
+    n_up = np.count_nonzero(difference > threshold)
+    n_down = np.count_nonzero(-difference > threshold)
+    n_one_side = max(n_up, n_down)
+    return n_one_side >= WIDE * difference.size and n_one_side >= ONE_SIDED * (n_up + n_down)
+
+
+def is_explained(now: Grey, lit: Grey, threshold: int | Grey, moved_share: float) -> bool:
+    """Tell whether no more is left of the difference than there was motion before."""
+    n_left = np.count_nonzero(np.abs(np.subtract(now, lit, dtype=np.int16)) > threshold)
+    return n_left <= (LEFT_OVER + 1.5 * moved_share) * now.size

@@ -1,0 +1,221 @@
+"""The noise of a camera, learned for each pixel while people may be in the picture.
+
+Noise is alone: what one pixel of a difference does, its neighbours do not. Motion is a patch. So noise is measured in
+what sets a pixel apart from the mean of its 3 x 3 neighbourhood, and only where that mean is as small as it must be if
+neighbours know nothing of each other: where somebody moves, however little, it is larger, and nothing is learned.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from device.core.room_profile import LARGEST_NOISE, RoomSettings
+
+Bools = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8]
+Int16 = npt.NDArray[np.int16]
+
+Value = TypeVar("Value", np.int16, np.float32)
+
+BLOCK_PX = 8
+LOOK_S = 1 / 15 - 1e-3
+CHUNK_S = 1.0
+LEAST_LOOKS = 5
+COHERENT = 2.0
+"""Energy of 3 x 3 means, times 9, against that of what sets pixels apart: 1 for noise, above this somebody moves."""
+ROUNDING = 0.25
+"""Square grey levels that the rounding of pictures adds to it."""
+TOO_HIGH = 0.7
+"""Below this share of the energy that was learned, what was learned is too high."""
+FALL = 0.5
+"""Share by which it falls then in each chunk, whoever is there: nobody makes a camera less noisy."""
+SEEN = 4.5
+"""Standard deviations within which noise must keep below the bundle's threshold, to count as none."""
+ALONE = 3.5
+"""Standard deviations above which a pixel counts that has two such neighbours: by chance once in many minutes."""
+TOGETHER = 5.5
+"""Standard deviations above which the mean of 3 x 3 pixels counts, in those of the mean."""
+
+
+class NoiseFloor:
+    """Learns how much each pixel differs by itself, and says which differences are more than that.
+
+    Parameters
+    ----------
+    height, width : int
+    threshold : int
+        Of the bundle, in grey levels: never less is taken for noise.
+    settings : RoomSettings
+    noise : np.ndarray, shape (height, width), float32, optional
+        Standard deviation of each pixel's difference as learned before, in grey levels.
+
+    Attributes
+    ----------
+    is_noisy : bool
+        Some pixel's noise passes the bundle's threshold now and then.
+    threshold : int or np.ndarray, shape (height, width), uint8
+        What a lone difference must pass, in grey levels.
+    n_chunks, n_moving_chunks : int
+        Seconds looked at, and those among them in which somebody moved.
+    """
+
+    def __init__(
+        self, height: int, width: int, threshold: int, settings: RoomSettings, noise: Float32 | None = None
+    ) -> None:
+        self.is_noisy = False
+        self.threshold: int | Grey = threshold
+        self.n_chunks = self.n_moving_chunks = 0
+        self._base = threshold
+        self._settings = settings
+        self._tops, self._lefts = np.arange(0, height, BLOCK_PX), np.arange(0, width, BLOCK_PX)
+        shape = (len(self._tops), len(self._lefts))
+        self._n_learned = np.zeros(shape, np.int64)
+        self._quiet_s = np.zeros(shape)
+        self._variance = np.zeros((height, width), np.float32)
+        self._lone_sum = np.zeros((height, width), np.float32)
+        self._patch_sum = np.zeros((height, width), np.float32)
+        self._n_looks = 0
+        self._began_s = self._looked_s = -np.inf
+        self._n_pixels = self._blocks(np.ones((height, width), np.float32))
+        if noise is not None:
+            self._variance[:] = np.square(noise)
+            self._n_learned[:] = 1 << 30
+        self._decide()
+
+    @property
+    def noise(self) -> Float32:
+        """Standard deviation of each pixel's difference, in grey levels; zeros until something was learned."""
+        return np.minimum(np.sqrt(self._variance), np.float32(LARGEST_NOISE))
+
+    @property
+    def learned_share(self) -> float:
+        """Share of the picture whose own noise is known."""
+        return float(np.count_nonzero(self._n_learned)) / self._n_learned.size
+
+    @property
+    def noisy_share(self) -> float:
+        """Share of the pixels whose noise passes the bundle's threshold now and then."""
+        return float(np.count_nonzero(self._noisy)) / self._noisy.size
+
+    def is_due(self, time_s: float) -> bool:
+        """Tell whether it is time for another look."""
+        return not 0.0 <= time_s - self._looked_s < LOOK_S
+
+    def is_motion(self, difference: Int16) -> Bools:
+        """Tell which differences are more than noise.
+
+        Parameters
+        ----------
+        difference : np.ndarray, shape (height, width), int16
+
+        Returns
+        -------
+        np.ndarray, shape (height, width), bool
+            True wherever there is no noise to speak of.
+        """
+        strong = np.abs(difference) > self.threshold
+        in_company = strong & (sum_3x3(strong.astype(np.int16)) >= 3)
+        in_patch = np.abs(sum_3x3(difference)) > self._patch_threshold
+        return ~self._noisy | in_company | in_patch
+
+    def look(self, difference: Int16, time_s: float) -> None:
+        """Learn from a difference whose light was taken out.
+
+        Parameters
+        ----------
+        difference : np.ndarray, shape (height, width), int16
+        time_s : float
+        """
+        if not 0.0 <= time_s - self._began_s <= 2 * CHUNK_S:
+            self._restart(time_s)
+        elif time_s - self._began_s >= CHUNK_S and self._n_looks >= LEAST_LOOKS:
+            self._learn(time_s - self._began_s)
+            self._restart(time_s)
+        self._looked_s = time_s
+        width = difference.shape[1]
+        # Light is taken out by whole grey levels: what is left of it would pass for a patch that moves.
+        middle = np.sort(difference, axis=1)[:, width // 4 : width - width // 4].mean(axis=1, dtype=np.float32)
+        steady: Float32 = difference - middle[:, np.newaxis]
+        mean = sum_3x3(steady) * np.float32(1 / 9)
+        self._patch_sum += 9.0 * np.square(mean)
+        self._lone_sum += 9.0 / 8.0 * np.square(steady - mean)
+        self._n_looks += 1
+
+    def _restart(self, time_s: float) -> None:
+        self._began_s, self._n_looks = time_s, 0
+        self._lone_sum[:] = 0.0
+        self._patch_sum[:] = 0.0
+
+    def _learn(self, chunk_s: float) -> None:
+        """Fold a chunk in where it was quiet for long, and where it shows that too much was taken for noise."""
+        lone = self._lone_sum / self._n_looks
+        lone_of_block, patch_of_block = self._means(lone), self._means(self._patch_sum / self._n_looks)
+        moves = patch_of_block > COHERENT * lone_of_block + ROUNDING
+        self.n_chunks += 1
+        self.n_moving_chunks += bool(moves.any())
+        self._quiet_s = np.where(widened(moves), 0.0, self._quiet_s + chunk_s)
+        may_learn = self._quiet_s >= self._settings.quiet_s
+        is_too_high = (self._n_learned > 0) & (lone_of_block < TOO_HIGH * self._means(self._variance))
+        weight = np.maximum(1.0 / (self._n_learned + 1), min(1.0, chunk_s / self._settings.learn_s)) * may_learn
+        weight = np.where(is_too_high, np.maximum(weight, FALL), weight)
+        self._n_learned += may_learn
+        self._variance += self._spread(weight) * (lone - self._variance)
+        self._guess()
+        self._decide()
+
+    def _guess(self) -> None:
+        """Take blocks that were never quiet to be like the others."""
+        known = self._n_learned > 0
+        if known.any() and not known.all():
+            typical = np.median(self._means(self._variance)[known])
+            self._variance[self._spread(~known) > 0] = typical
+
+    def _decide(self) -> None:
+        # A pixel was seen for a short time only: where it seems quieter than those around it, that is chance.
+        deviation = np.sqrt(np.maximum(self._variance, self._spread(self._means(self._variance))))
+        self._noisy: Bools = deviation * SEEN > self._base + 1
+        self.is_noisy = bool(self._noisy.any())
+        self._patch_threshold = deviation * (3.0 * TOGETHER)
+        self.threshold = self._base
+        if self.is_noisy:
+            self.threshold = np.clip(np.ceil(ALONE * deviation), self._base, 255).astype(np.uint8)
+
+    def _blocks(self, values: Float32) -> Float32:
+        sums: Float32 = np.add.reduceat(np.add.reduceat(values, self._tops, axis=0), self._lefts, axis=1)
+        return sums
+
+    def _means(self, values: Float32) -> Float32:
+        return self._blocks(values) / self._n_pixels
+
+    def _spread(self, of_blocks: npt.NDArray[np.generic]) -> Float32:
+        height, width = self._variance.shape
+        each = np.repeat(np.repeat(of_blocks, BLOCK_PX, axis=0), BLOCK_PX, axis=1)
+        return each[:height, :width].astype(np.float32)
+
+
+def sum_3x3(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+    """Sum of each pixel and its neighbours; beyond the border there is nothing.
+
+    Parameters
+    ----------
+    values : np.ndarray, shape (height, width)
+
+    Returns
+    -------
+    np.ndarray, shape (height, width), of the same type
+    """
+    height, width = values.shape
+    padded = np.zeros((height + 2, width + 2), values.dtype)
+    padded[1:-1, 1:-1] = values
+    tall = padded[:-2] + padded[1:-1] + padded[2:]
+    total: npt.NDArray[Value] = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]
+    return total
+
+
+def widened(blocks: Bools) -> Bools:
+    """Blocks and those beside them: an arm that moves at the edge of one is about to enter the next."""
+    return np.asarray(sum_3x3(blocks.astype(np.int16)) > 0)
