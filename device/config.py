@@ -101,10 +101,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What is heard when no frames come."""
+    """What is heard when no frames come or the model changes, and what the sound may ask of the system."""
 
     hold_s: Annotated[float, Range(0, 10)]
     fade_s: Annotated[float, Range(0, 10)]
+    crossfade_s: Annotated[float, Range(0, 10)]
+    realtime_priority: Annotated[int, Range(0, 99)]
+    lock_memory: bool
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class Config:
     engine: EngineConfig
     origins: dict[str, str]
 
+
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 _SECTIONS: dict[str, type] = {
     "camera": CameraConfig,
@@ -186,7 +191,7 @@ def _checked(file: Path, section: str, key: str, value: Any) -> Any:
         known = [f"{name}.{field.name}" for name, kind in _SECTIONS.items() for field in fields(kind)]
         raise _unknown(file, f"{section}.{key}", known)
     kind, *rules = get_args(hints[key]) or (hints[key],)
-    allowed = ", ".join([{int: "a whole number", float: "a number", str: "a text"}[kind], *map(str, rules)])
+    allowed = ", ".join([_KINDS[kind], *map(str, rules)])
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or not all(cast(_Rule, rule).allows(value) for rule in rules):

@@ -1,8 +1,9 @@
-"""The engine: one player and one voice, run by a virtual clock or by the real one.
+"""The engine: a player and a mixer, run here by a virtual clock.
 
-Both clocks do the same for a frame (`Player.on_frame`) and for a block (`Voice.fill`); they differ in who waits. Under
-the virtual clock, here, nobody does: blocks are made in the order in which a card with this buffer would have asked for
-them, so that the sound hangs on nothing but its input. The real clock, with its threads, is in `device.stage`.
+The virtual clock and the real one do the same for a frame (`Player.see`, `Player.on_column`) and for a block
+(`Mixer.fill`); they differ in who waits. Under the virtual clock nobody does: blocks are made in the order in which a
+card with this buffer would have asked for them, so that the sound hangs on nothing but its input. The real clock, with
+its processes, is in `device.live`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -18,13 +19,13 @@ from device.core.errors import CameraError, ConfigError
 from device.core.frame import Frame
 from device.core.synth import Synth
 from device.core.timeline import Timeline
-from device.desk import TAIL_S, Desk, Event, Progress
 from device.edges.audio import AudioOutput
 from device.edges.camera import Camera
 from device.edges.model import Float32
-from device.performance import Performance, Tape
+from device.mixer import Mixer
+from device.performance import Meter, Performance
 from device.player import Player, PlayerSettings
-from device.stage import run_real
+from device.tape import Tape
 from device.voice import Voice
 
 __all__ = [
@@ -34,10 +35,23 @@ __all__ = [
     "Tape",
     "Voice",
     "camera_frames",
+    "n_at_end",
     "play_virtual",
-    "run_real",
     "run_virtual",
 ]
+
+Event = Frame | tuple[Float32, float]
+"""A frame, or a column with its time."""
+Progress = Callable[[float], None]
+"""Told now and then how many seconds have been played."""
+
+TAIL_S = 1.0
+"""The sound goes on this long after the last frame's end."""
+
+
+def n_at_end(duration_s: float, seconds: float | None, rate_hz: int) -> int:
+    """Count the samples of a whole performance: as long as its frames, cut at `seconds`, and `TAIL_S` more."""
+    return round(((duration_s if seconds is None else min(duration_s, seconds)) + TAIL_S) * rate_hz)
 
 
 def camera_frames(camera: Camera) -> Iterator[Frame]:
@@ -48,6 +62,7 @@ def camera_frames(camera: Camera) -> Iterator[Frame]:
 
 def run_virtual(
     events: Iterable[Event],
+    player: Player,
     voice: Voice,
     output: AudioOutput,
     *,
@@ -65,8 +80,9 @@ def run_virtual(
     ----------
     events : iterable of Frame or of (column, time_s)
         Columns are shape (height + width,), float32.
+    player : Player
     voice : Voice
-        With its player.
+        Of the player's scores.
     output : AudioOutput
         Where the sound goes; its `period` and `buffer` count. A card that waits sets the pace, nothing else.
     seconds : float, optional
@@ -97,7 +113,7 @@ def run_virtual(
             "set audio.period or audio.n_periods lower"
         )
     stop = stop or threading.Event()
-    desk, timeline = Desk(voice, output, tape), Timeline()
+    desk, timeline = _Desk(voice, output, tape), Timeline()
     timed = _timed(events, timeline, seconds)
     following = next(timed, None)
     if following is None:
@@ -106,20 +122,23 @@ def run_virtual(
     while following is not None and not stop.is_set():
         event, time_s = following
         # A thousandth of a sample early: rounding must not cost a block.
-        _play_until(desk, first_s, math.ceil((time_s - first_s) * rate_hz - 1e-3) + buffer, stop)
+        desk.play_until(first_s, math.ceil((time_s - first_s) * rate_hz - 1e-3) + buffer, stop)
         # Before this frame is taken, for the time that the camera needs is none of the engine's.
         following = next(timed, None)
-        desk.take_event(event, time_s, time.perf_counter())
+        _take(event, time_s, player, desk.meter, tape)
         if progress is not None:
             progress(desk.n_samples / rate_hz)
-    _play_until(desk, first_s, desk.n_at_end(timeline, seconds), stop, exactly=True)
+    desk.play_until(first_s, n_at_end(timeline.duration_s, seconds, rate_hz), stop, exactly=True)
     if stop.is_set():
-        _play_until(desk, first_s, desk.release(), threading.Event(), exactly=True)
-    return desk.performance(timeline)
+        desk.play_until(first_s, desk.n_samples + desk.mixer.release(), threading.Event(), exactly=True)
+    desk.meter.set("n_dropped_frames", timeline.n_dropped)
+    desk.meter.set("n_bad_spectra", player.n_bad_spectra)
+    desk.meter.set("n_xruns", output.n_xruns)
+    return desk.meter.performance()
 
 
 def play_virtual(
-    player: Player, synth: Synth, events: Iterable[Event], period: int = 128, buffer: int = 384, fade_s: float = 0.25
+    player: Player, synth: Synth, events: Iterable[Event], period: int = 128, buffer: int = 384, fade_s: float = 0.18
 ) -> tuple[Float32, Performance]:
     """Play events into memory: what `run_virtual` would have written to a file.
 
@@ -141,7 +160,7 @@ def play_virtual(
     performance : Performance
     """
     output = _Memory(synth.settings.rate_hz, period, buffer)
-    performance = run_virtual(events, Voice(player, synth, fade_s), output)
+    performance = run_virtual(events, player, Voice(player.scores, synth, fade_s), output)
     return np.concatenate(output.blocks), performance
 
 
@@ -158,15 +177,44 @@ def _timed(events: Iterable[Event], timeline: Timeline, seconds: float | None) -
         yield event, time_s
 
 
-def _play_until(desk: Desk, first_s: float, n_end: int, stop: threading.Event, exactly: bool = False) -> None:
-    """Play whole blocks, up to and over a count of samples, or up to it exactly."""
-    output = desk.output
-    while desk.n_samples < n_end and not stop.is_set():
-        heard_s = first_s + desk.n_samples / output.rate_hz
-        block, news = desk.make_block(min(output.period, n_end - desk.n_samples) if exactly else output.period)
+def _take(event: Event, time_s: float, player: Player, meter: Meter, tape: Tape | None) -> None:
+    """Go from a frame, or its column, to the news."""
+    arrival_s, started_s = time.perf_counter(), time.thread_time()
+    column = player.see(Frame(event.grey, time_s)).column if isinstance(event, Frame) else event[0]
+    player.on_column(column, time_s, arrival_s)
+    meter.count_frame(time.thread_time() - started_s)
+    if tape is not None:
+        tape.add_column(column, time_s)
+
+
+class _Desk:
+    """A mixer and an output, with their counts."""
+
+    def __init__(self, voice: Voice, output: AudioOutput, tape: Tape | None) -> None:
+        self.meter = Meter(output.rate_hz)
+        self.mixer = Mixer(output.rate_hz)
+        self.mixer.take_over(voice)
+        self.n_samples = 0
+        self._output = output
+        self._tape = tape
+        self._block = np.zeros(output.period, np.float32)
+
+    def play_until(self, first_s: float, n_end: int, stop: threading.Event, exactly: bool = False) -> None:
+        """Play whole blocks, up to and over a count of samples, or up to it exactly."""
+        while self.n_samples < n_end and not stop.is_set():
+            self._play(min(len(self._block), n_end - self.n_samples) if exactly else len(self._block), first_s)
+
+    def _play(self, n: int, first_s: float) -> None:
+        block, started_s = self._block[:n], time.thread_time()
+        news = self.mixer.fill(block)
+        self.meter.count_block(n, time.thread_time() - started_s)
         if news is not None:
-            desk.count_latency(time.perf_counter() - news.arrival_s, heard_s - news.score.begins_s)
-        desk.hand_over(block)
+            heard_s = first_s + self.n_samples / self.mixer.rate_hz
+            self.meter.count_latency(time.perf_counter() - news.arrival_s, heard_s - news.score.begins_s)
+        if self._tape is not None:
+            self._tape.add_sound(block)
+        self._output.write(block)
+        self.n_samples += n
 
 
 class _Memory:

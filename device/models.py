@@ -167,6 +167,19 @@ def read_bundle(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
         return BundleFiles(manifest, models, signer)
 
 
+def read_manifest(path: Path) -> Manifest:
+    """Read what a bundle says of itself; neither its signature nor its files are looked at.
+
+    Raises
+    ------
+    BundleError
+        There is no manifest, or it does not fit this program.
+    """
+    with _named(path):
+        list_bundle(path)
+        return parse_manifest(read_plain_file(path, MANIFEST, MAX_MANIFEST_BYTES))
+
+
 def run_bundle(path: Path, files: BundleFiles, variant: str, runtime: str) -> Bundle:
     """Load one variant of a checked bundle and make sure that it repeats its golden examples.
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,8 @@ from device.core.errors import UsageError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from device.edges.audio import AudioOutput
-    from device.edges.camera import Camera
-    from device.engine import Performance, Tape, Voice
+    from device.engine import Performance, Tape
+    from device.model_process import ModelFacts
     from device.models import Bundle
 
 LIVE_CAMERAS = ("picamera2", "v4l2", "gst")
@@ -44,6 +44,8 @@ class Plan:
         'virtual' or 'real'.
     mode : str
         'stream' or 'segment'.
+    variant : str
+        'f16' or 'int8'.
     temperature : float or None
         None: the bundle's own.
     seed : int
@@ -59,10 +61,21 @@ class Plan:
     target: str
     clock: str
     mode: str
+    variant: str
     temperature: float | None
     seed: int
     seconds: float | None
     report: Path | None
+
+
+@dataclass(frozen=True)
+class Performed:
+    """A performance that has ended: what was counted, kept, and played; rows of the pictures."""
+
+    performance: Performance
+    tape: Tape | None
+    facts: ModelFacts
+    n_rows: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,20 +108,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Perform, then say how it went; interrupting it is a way to end it, and no failure."""
-    from device.models import FACTORY, load_bundle
+    from device.models import FACTORY
 
     config = load_config(args.config)
     plan = make_plan(args, config)
     path = args.model or (Path(config.model.bundle) if config.model.bundle else FACTORY)
-    bundle = load_bundle(path, args.variant or config.model.variant, config.model.runtime)
     with _until_stopped() as stop:
-        performance, tape = _perform(plan, config, bundle, stop)
-    summary = summarise(plan, bundle, performance)
-    if plan.report is not None and tape is not None:
+        done = _perform(plan, config, path, stop)
+    summary = summarise(plan, done)
+    if plan.report is not None and done.tape is not None:
         from device.report import write_report
 
-        write_report(plan.report, summary, performance, tape, bundle.manifest.motion.height)
-    print(json.dumps(summary) if args.json else describe(plan, summary, performance))
+        write_report(plan.report, summary, done.performance, done.tape, done.n_rows)
+    print(json.dumps(summary) if args.json else describe(plan, summary, done.performance))
     return 0
 
 
@@ -145,6 +157,7 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         target=target,
         clock=args.clock or ("virtual" if audio == "wav" else "real"),
         mode=args.mode or config.model.mode,
+        variant=args.variant or config.model.variant,
         temperature=configured if args.temperature is None else args.temperature,
         seed=args.seed,
         seconds=args.seconds,
@@ -176,70 +189,89 @@ def _is_wav_or_empty(path: Path) -> bool:
     return not head or (head[:4] == b"RIFF" and head[8:] == b"WAVE")
 
 
-def _perform(plan: Plan, config: Config, bundle: Bundle, stop: threading.Event) -> tuple[Performance, Tape | None]:
-    from device.core.synth import Synth
-    from device.edges.camera_file import CameraFile
-    from device.engine import Player, Tape, Voice
+def _perform(plan: Plan, config: Config, path: Path, stop: threading.Event) -> Performed:
+    if plan.clock == "real":
+        return _perform_live(plan, config, path, stop)
+    from device.models import load_bundle
 
-    manifest = bundle.manifest
+    return _perform_virtual(plan, config, load_bundle(path, plan.variant, config.model.runtime), stop)
+
+
+def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading.Event) -> Performed:
+    from device.core.synth import Synth
+    from device.engine import Player, Tape, Voice, camera_frames, run_virtual
+    from device.model_process import facts_of
+    from device.openers import open_card, open_clip, open_wav
+    from device.performance import allocate
+    from device.tape import tape_layout
+
+    manifest, temperature = bundle.manifest, plan.temperature
     player = Player(
         manifest,
         bundle.model,
         plan.mode,
-        manifest.temperature if plan.temperature is None else plan.temperature,
+        manifest.temperature if temperature is None else temperature,
         plan.seed,
         noise_time_s=config.model.noise_time_s,
         hold_s=config.engine.hold_s,
     )
-    voice = Voice(player, Synth(manifest.synth, plan.seed), config.engine.fade_s)
-    tape = None if plan.report is None else Tape(manifest.motion.n_features, manifest.rate_hz)
+    voice = Voice(player.scores, Synth(manifest.synth, plan.seed), config.engine.fade_s)
+    tape = None
+    if plan.report is not None:
+        tape = Tape(allocate(tape_layout(manifest.motion.n_features, manifest.rate_hz)), manifest.rate_hz)
+    opened = open_wav if plan.audio == "wav" else open_card
     with (
-        closing(CameraFile(plan.clip, manifest.motion.height, manifest.motion.width)) as camera,
-        _opened(plan, config, manifest.rate_hz) as output,
+        closing(open_clip(plan.clip, manifest.motion.height, manifest.motion.width)) as camera,
+        opened(plan.target, manifest.rate_hz, config.audio) as output,
         _Progress() as progress,
     ):
-        return _run(plan, camera, voice, output, tape, progress, stop), tape
+        performance = run_virtual(
+            camera_frames(camera), player, voice, output, seconds=plan.seconds, tape=tape, progress=progress, stop=stop
+        )
+    return Performed(performance, tape, facts_of(bundle, plan.temperature), manifest.motion.height)
 
 
-def _run(
-    plan: Plan,
-    camera: Camera,
-    voice: Voice,
-    output: AudioOutput,
-    tape: Tape | None,
-    progress: _Progress,
-    stop: threading.Event,
-) -> Performance:
-    from device.engine import camera_frames, run_real, run_virtual
-    from device.paced import MonotonicClock, PacedCamera, PacedOutput
+def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event) -> Performed:
+    from device.live import Live, LiveSettings
+    from device.model_process import Playing
+    from device.models import read_manifest
+    from device.openers import open_card, open_clip, open_paced_wav
+    from device.realtime import Urgency
 
-    if plan.clock == "virtual":
-        frames = camera_frames(camera)
-        return run_virtual(frames, voice, output, seconds=plan.seconds, tape=tape, progress=progress, stop=stop)
-    clock = MonotonicClock(stop)
-    in_time = PacedOutput(output, clock) if plan.audio == "wav" else output
-    paced = PacedCamera(camera, clock)
-    return run_real(paced, voice, in_time, seconds=plan.seconds, tape=tape, progress=progress, stop=stop, clock=clock)
-
-
-@contextmanager
-def _opened(plan: Plan, config: Config, rate_hz: int) -> Iterator[AudioOutput]:
-    """Open the output; a WAV that cannot be finished leaves nothing behind."""
-    period, n_periods = config.audio.period, config.audio.n_periods
-    if plan.audio == "alsa":
-        from device.edges.audio_alsa import AlsaOutput
-
-        with closing(AlsaOutput(plan.target, rate_hz, period, n_periods)) as card:
-            yield card
-        return
-    from device.edges.audio_wav import WavOutput
-
-    wav = WavOutput(plan.target, rate_hz, period, n_periods)
+    manifest = read_manifest(path)
+    height, width = manifest.motion.height, manifest.motion.width
+    playing = Playing(
+        plan.variant, config.model.runtime, plan.mode, plan.temperature, plan.seed, config.model.noise_time_s,
+        config.engine.hold_s, config.engine.fade_s,
+    )  # fmt: skip
+    is_wav = plan.audio == "wav"
+    settings = LiveSettings(
+        playing=playing,
+        rate_hz=manifest.rate_hz if is_wav else config.audio.rate_hz,
+        height=height,
+        width=width,
+        crossfade_s=config.engine.crossfade_s,
+        urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),
+        is_patient=False,
+        is_clip=True,
+        seconds=plan.seconds,
+    )
+    open_output = partial(open_paced_wav if is_wav else open_card, plan.target, settings.rate_hz, config.audio)
+    live = Live(
+        partial(open_clip, plan.clip, height, width), open_output, path, settings, keeps_tape=plan.report is not None
+    )
     try:
-        yield wav
-        wav.close()
+        live.start()
+        with _Progress() as progress:
+            while not live.is_over:
+                live.watch()
+                progress(live.meter.count("n_samples") / settings.rate_hz)
+                if stop.is_set():
+                    live.stop()
+        assert live.facts is not None  # noqa: S101 - it has played
+        return Performed(live.performance(), live.tape, live.facts, height)
     finally:
-        wav.abandon()
+        live.close()
 
 
 @contextmanager
@@ -287,23 +319,25 @@ class _Progress:
             sys.stderr.flush()
 
 
-def summarise(plan: Plan, bundle: Bundle, performance: Performance) -> dict[str, object]:
+def summarise(plan: Plan, done: Performed) -> dict[str, object]:
     """Put together what `--json` prints and `summary.json` holds."""
-    manifest = bundle.manifest
+    facts, performance = done.facts, done.performance
     return {
-        "model": manifest.name,
-        "model_version": manifest.version,
-        "variant": bundle.model.variant,
-        "runtime": bundle.model.runtime,
+        "model": facts.name,
+        "model_version": facts.version,
+        "variant": facts.variant,
+        "runtime": facts.runtime,
         "camera": f"file:{plan.clip}",
         "audio": f"{plan.audio}:{plan.target}",
         "clock": plan.clock,
         "mode": plan.mode,
-        "temperature": manifest.temperature if plan.temperature is None else plan.temperature,
+        "temperature": facts.temperature,
         "seed": plan.seed,
         "duration_s": round(performance.duration_s, 4),
         "n_frames": performance.n_frames,
         "n_dropped_frames": performance.n_dropped_frames,
+        "n_bad_frames": performance.n_bad_frames,
+        "n_skipped_frames": performance.n_skipped_frames,
         "n_bad_spectra": performance.n_bad_spectra,
         "n_blocks": performance.n_blocks,
         "n_xruns": performance.n_xruns,
@@ -312,6 +346,8 @@ def summarise(plan: Plan, bundle: Bundle, performance: Performance) -> dict[str,
             "engine": performance.engine.figures(),
             "frame_to_sound": performance.frame_to_sound.figures(),
         },
+        "stages_ms": {name: stage.figures() for name, stage in performance.stages.items()},
+        "notes": list(performance.notes),
     }
 
 
@@ -326,6 +362,7 @@ def describe(plan: Plan, summary: dict[str, object], performance: Performance) -
         f"load      {100 * performance.rtf:.1f}% of one core, {performance.n_xruns} underruns",
         f"sound     {plan.audio}:{plan.target}",
     ]
+    lines += [f"machine   {note}" for note in performance.notes]
     if performance.n_dropped_frames or performance.n_bad_spectra:
         lines.append(
             f"trouble   {performance.n_dropped_frames} frames came out of order, "

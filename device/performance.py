@@ -1,18 +1,25 @@
-"""What is kept of a performance: counts and latencies always, columns and sound where a report is wanted."""
+"""What is counted of a performance, while it plays, in fixed memory that processes may share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from device.core.latency import LatencyHistogram
+from device.core.latency import N_BINS, LatencyHistogram
+from device.shared import Layout
 
-Float32 = npt.NDArray[np.float32]
-
-TAPE_S = 600.0
-MAX_FRAMES_PER_S = 125
+STAGES = ("motion", "model", "pickup", "synth", "write")
+"""Where the time of a frame goes: to its column; to its spectrum; until the next block begins; until the block is made;
+until the card has taken it."""
+HISTOGRAMS = ("engine", "frame_to_sound", *STAGES)
+COUNTS = (
+    "n_frames", "n_dropped_frames", "n_bad_frames", "n_skipped_frames", "n_bad_spectra", "n_blocks", "n_samples",
+    "n_xruns", "n_card_losses", "is_card_live",
+)  # fmt: skip
+TIMES = ("frames_s", "blocks_s", "last_frame_s", "last_model_s", "last_block_s")
 
 
 @dataclass(frozen=True)
@@ -25,12 +32,18 @@ class Performance:
         Frames that were played.
     n_dropped_frames : int
         Frames whose time could not be used.
+    n_bad_frames : int
+        Frames that were no picture of the right size.
+    n_skipped_frames : int
+        Frames that were seen but not played, because a newer one was there already.
     n_bad_spectra : int
         Spectra that the last good one stood in for.
     n_blocks, n_samples : int
         What was handed over.
     n_xruns : int
         Underruns.
+    n_card_losses : int
+        How often the sound card went away.
     duration_s : float
         Of the sound.
     rtf : float
@@ -40,123 +53,120 @@ class Performance:
     frame_to_sound : LatencyHistogram
         From a frame's time to its first sample heard, the audio buffer included; in segment mode, for the first frame
         of each segment.
+    stages : dict of str to LatencyHistogram
+        Of each of `STAGES`; empty under the virtual clock.
+    notes : tuple of str
+        What this machine does not allow, in plain words.
     """
 
     n_frames: int
     n_dropped_frames: int
+    n_bad_frames: int
+    n_skipped_frames: int
     n_bad_spectra: int
     n_blocks: int
     n_samples: int
     n_xruns: int
+    n_card_losses: int
     duration_s: float
     rtf: float
     engine: LatencyHistogram
     frame_to_sound: LatencyHistogram
+    stages: dict[str, LatencyHistogram] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Memory(Protocol):
+    """Arrays by name: a dict, or `SharedArrays`."""
+
+    def __getitem__(self, name: str, /) -> npt.NDArray[Any]:
+        """Give an array."""
+
+
+def allocate(layout: Layout) -> dict[str, npt.NDArray[Any]]:
+    """Make arrays of one process, all zeros."""
+    return {name: np.zeros(shape, kind) for name, (shape, kind) in layout.items()}
+
+
+def meter_layout() -> Layout:
+    """Lay out the memory of a `Meter`."""
+    layout: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(COUNTS, ((1,), "i8"))
+    layout |= dict.fromkeys(TIMES, ((1,), "f8"))
+    layout |= {f"{name}_counts": ((N_BINS,), "i8") for name in HISTOGRAMS}
+    return layout | {f"{name}_longest_ms": ((1,), "f8") for name in HISTOGRAMS}
 
 
 class Meter:
-    """Counts while it plays, in fixed memory.
-
-    Notes
-    -----
-    `count_frame` belongs to the model thread; `count_block` and `count_latency` belong to the audio thread.
-    """
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._n_frames = 0
-        self._frames_s = 0.0
-        self._n_blocks = 0
-        self._n_samples = 0
-        self._blocks_s = 0.0
-        self._engine = LatencyHistogram()
-        self._frame_to_sound = LatencyHistogram()
-
-    def count_frame(self, worked_s: float) -> None:
-        """Count one frame and the work it took."""
-        self._n_frames += 1
-        self._frames_s += worked_s
-
-    def count_block(self, n_samples: int, worked_s: float) -> None:
-        """Count one block and the work it took."""
-        self._n_blocks += 1
-        self._n_samples += n_samples
-        self._blocks_s += worked_s
-
-    def count_latency(self, engine_s: float, frame_to_sound_s: float) -> None:
-        """Count how late one frame was."""
-        self._engine.add(1000.0 * engine_s)
-        self._frame_to_sound.add(1000.0 * frame_to_sound_s)
-
-    def performance(self, n_dropped_frames: int, n_bad_spectra: int, n_xruns: int) -> Performance:
-        """Sum up; only after the threads have ended."""
-        duration_s = self._n_samples / self._rate_hz
-        return Performance(
-            n_frames=self._n_frames,
-            n_dropped_frames=n_dropped_frames,
-            n_bad_spectra=n_bad_spectra,
-            n_blocks=self._n_blocks,
-            n_samples=self._n_samples,
-            n_xruns=n_xruns,
-            duration_s=duration_s,
-            rtf=(self._frames_s + self._blocks_s) / duration_s if duration_s else 0.0,
-            engine=self._engine,
-            frame_to_sound=self._frame_to_sound,
-        )
-
-
-class Tape:
-    """Keeps columns and sound, up to the first `TAPE_S`.
+    """Counts while it plays.
 
     Parameters
     ----------
-    n_features : int
-        Values in a column.
     rate_hz : int
         Samples per second.
-    duration_s : float
-        How much is kept at most.
+    memory : Memory, optional
+        Arrays of `meter_layout`; its own unless given.
 
     Notes
     -----
-    All memory is reserved at once (the system gives it page by page as it is written): in the audio path a block is
-    copied, nothing grows. `add_column` belongs to the model thread, `add_sound` to the audio thread.
+    Each count has one writer: `n_dropped_frames`, `n_bad_frames` and `last_frame_s` the camera's thread,
+    `count_column` and `count_model` the model's thread, `count_block` and `count_latency` the audio thread. Any thread
+    may read.
     """
 
-    def __init__(self, n_features: int, rate_hz: int, duration_s: float = TAPE_S) -> None:
-        n_columns = round(duration_s * MAX_FRAMES_PER_S)
-        self.rate_hz = rate_hz
-        self._columns = np.empty((n_columns, n_features), np.float32)
-        self._times_s = np.empty(n_columns, np.float64)
-        self._sound = np.empty(round(duration_s * rate_hz), np.float32)
-        self._n_columns = 0
-        self._n_samples = 0
+    def __init__(self, rate_hz: int, memory: Memory | None = None) -> None:
+        self.memory: Memory = memory or allocate(meter_layout())
+        self._rate_hz = rate_hz
+        self.histograms = {
+            name: LatencyHistogram(self.memory[f"{name}_counts"], self.memory[f"{name}_longest_ms"])
+            for name in HISTOGRAMS
+        }
 
-    def add_column(self, column: Float32, time_s: float) -> None:
-        """Keep a column."""
-        if self._n_columns < len(self._columns):
-            self._columns[self._n_columns] = column
-            self._times_s[self._n_columns] = time_s
-            self._n_columns += 1
+    def set(self, name: str, value: float) -> None:
+        """Set one of `COUNTS` or `TIMES`."""
+        self.memory[name][0] = value
 
-    def add_sound(self, block: Float32) -> None:
-        """Keep a block."""
-        n = min(len(block), len(self._sound) - self._n_samples)
-        self._sound[self._n_samples : self._n_samples + n] = block[:n]
-        self._n_samples += n
+    def add(self, name: str, value: float) -> None:
+        """Add to one of `COUNTS` or `TIMES`."""
+        self.memory[name][0] += value
 
-    @property
-    def columns(self) -> Float32:
-        """Columns so far, shape (n, n_features), float32."""
-        return self._columns[: self._n_columns]
+    def count(self, name: str) -> int:
+        """Read one of `COUNTS`."""
+        return int(self.memory[name][0])
 
-    @property
-    def times_s(self) -> npt.NDArray[np.float64]:
-        """Times of the columns since the first, shape (n,), float64."""
-        times_s = self._times_s[: self._n_columns]
-        return times_s - times_s[:1]
+    def time_s(self, name: str) -> float:
+        """Read one of `TIMES`."""
+        return float(self.memory[name][0])
 
-    @property
-    def sound(self) -> Float32:
-        """Sound so far, shape (n_samples,), float32; sample 0 is the time of the first column."""
-        return self._sound[: self._n_samples]
+    def add_stage(self, name: str, duration_s: float) -> None:
+        """Count the time of one of `STAGES`."""
+        self.histograms[name].add(1000.0 * duration_s)
+
+    def count_frame(self, worked_s: float) -> None:
+        """Count one frame that was played, and the work it took."""
+        self.add("n_frames", 1)
+        self.add("frames_s", worked_s)
+
+    def count_block(self, n_samples: int, worked_s: float) -> None:
+        """Count one block and the work it took."""
+        self.add("n_blocks", 1)
+        self.add("n_samples", n_samples)
+        self.add("blocks_s", worked_s)
+
+    def count_latency(self, engine_s: float, frame_to_sound_s: float) -> None:
+        """Count how late one frame was."""
+        self.histograms["engine"].add(1000.0 * engine_s)
+        self.histograms["frame_to_sound"].add(1000.0 * frame_to_sound_s)
+
+    def performance(self, notes: tuple[str, ...] = ()) -> Performance:
+        """Sum up."""
+        duration_s = self.count("n_samples") / self._rate_hz
+        worked_s = self.time_s("frames_s") + self.time_s("blocks_s")
+        return Performance(
+            **{name: self.count(name) for name in COUNTS if name != "is_card_live"},
+            duration_s=duration_s,
+            rtf=worked_s / duration_s if duration_s else 0.0,
+            engine=self.histograms["engine"],
+            frame_to_sound=self.histograms["frame_to_sound"],
+            stages={name: self.histograms[name] for name in STAGES if self.histograms[name].n},
+            notes=notes,
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from device.core.motiongram import LONGEST_GAP_S, Motion, Motiongram, MotionSett
 from device.core.noise import SlowNoise
 from device.core.window import Window
 from device.edges.model import Float32, SpectrumModel
+from device.scores import LocalScores, Score, Scores
 
 MODES = ("stream", "segment")
 HOLD_PERIODS = 2.5
@@ -41,6 +41,13 @@ class Playable(Protocol):
         """Length of a segment."""
 
 
+class MotionSource(Protocol):
+    """What makes columns of frames: `device.core.motiongram.Motiongram` and what stands in for it."""
+
+    def push(self, frame: Frame) -> Motion:
+        """Take the next frame and give its motion."""
+
+
 @dataclass(frozen=True)
 class PlayerSettings:
     """A `Playable` without a bundle.
@@ -55,53 +62,6 @@ class PlayerSettings:
     motion: MotionSettings
     grid_rate_hz: float
     segment_s: float
-
-
-class Score:
-    """Spectra to be played one after the other; the last one stays.
-
-    Attributes
-    ----------
-    spectra : np.ndarray, shape (n_steps, n_bins), float32
-        Rows from `n_ready` on are not to be read yet.
-    n_ready : int
-        Written after the row that it makes valid, by the model thread only.
-    steps_per_s : float
-    begins_s : float
-        Time of the frame that is heard first.
-    """
-
-    __slots__ = ("begins_s", "n_ready", "spectra", "steps_per_s")
-
-    def __init__(self, n_steps: int, n_bins: int, steps_per_s: float, begins_s: float) -> None:
-        self.begins_s = begins_s
-        self.spectra = np.zeros((n_steps, n_bins), np.float32)
-        self.n_ready = 0
-        self.steps_per_s = steps_per_s
-
-    def append(self, spectrum: Float32) -> None:
-        """Add the next step."""
-        self.spectra[self.n_ready] = spectrum
-        self.n_ready += 1
-
-
-@dataclass(frozen=True, eq=False)
-class News:
-    """What one frame has to tell the audio thread.
-
-    Attributes
-    ----------
-    score : Score
-        What to play; the same object as before when a segment goes on.
-    arrival_s : float
-        When the frame arrived, on the clock of the engine.
-    hold_s : float
-        How long it may be held until the next one must have come.
-    """
-
-    score: Score
-    arrival_s: float
-    hold_s: float
 
 
 class Player:
@@ -123,13 +83,15 @@ class Player:
         Time constant of the noise.
     hold_s : float
         How long a frame is held at least when no more come.
+    scores : Scores, optional
+        Where the scores go; within this process unless given.
+    motiongram : MotionSource, optional
+        Makes the columns; a `Motiongram` of the bundle's settings unless given.
 
     Attributes
     ----------
-    news : News or None
-        The newest, for the audio thread. See Notes.
-    rest : Score
-        Silence: what the news say until there is something to play.
+    scores : Scores
+        For the voice. The model thread, which calls all methods here, writes; the audio thread reads.
     n_bad_spectra : int
         Spectra that could not be played (not a number, out of range, wrong shape): the last good one went on.
 
@@ -139,13 +101,6 @@ class Player:
         There is no such mode, or the temperature is negative.
     ModelError
         The model is for columns of another size.
-
-    Notes
-    -----
-    One thread, the model thread, calls the methods; any thread may read `news`. No lock is needed: publishing is the
-    assignment of one reference, which CPython makes at once; what it refers to was complete before and is never
-    written again (a score only grows: its count follows the row). A reader that was held up plays what is old, never
-    what is torn. The last few are kept here, so that it is this thread, not the audio thread, that frees them.
     """
 
     def __init__(
@@ -158,6 +113,8 @@ class Player:
         *,
         noise_time_s: float = 0.5,
         hold_s: float = 0.1,
+        scores: Scores | None = None,
+        motiongram: MotionSource | None = None,
     ) -> None:
         if mode not in MODES:
             raise UsageError(f"there is no mode '{mode}': choose {' or '.join(MODES)}")
@@ -171,42 +128,35 @@ class Player:
         self.mode = mode
         self.temperature = temperature
         self.n_bad_spectra = 0
-        self.news: News | None = None
         self._settings = settings
         self._model = model
         self._hold_s = hold_s
         self._noise = SlowNoise(model.n_latent, temperature, noise_time_s, seed)
-        self._motiongram = Motiongram(settings.motion)
+        self._motiongram = motiongram or Motiongram(settings.motion)
         self._window = Window(model.n_columns, model.n_features, settings.grid_rate_hz)
         self._last_s: float | None = None
         self._period_s = 0.0
         self._segment_end_s = 0.0
         self._last_good = np.zeros(model.n_bins, np.float32)
-        self.rest = Score(1, model.n_bins, settings.grid_rate_hz, 0.0)
-        self.rest.append(self._last_good)
-        self._score = self.rest
-        self._recent: deque[News] = deque(maxlen=8)
+        self.scores = scores or LocalScores(model.n_bins, settings.grid_rate_hz)
+        self._score = self.scores.rest
 
     @property
     def model(self) -> SpectrumModel:
         """What plays."""
         return self._model
 
-    def on_frame(self, frame: Frame, arrival_s: float = 0.0) -> Motion:
-        """Take the next frame and publish what is to be heard.
+    def see(self, frame: Frame) -> Motion:
+        """Make the next frame's column; `on_column` plays it.
 
         Parameters
         ----------
         frame : Frame
             Times must increase (`device.core.timeline`).
-        arrival_s : float
-            When it arrived, for the statistics.
         """
-        motion = self._motiongram.push(frame)
-        self.on_column(motion.column, motion.time_s, arrival_s)
-        return motion
+        return self._motiongram.push(frame)
 
-    def on_column(self, column: Float32, time_s: float, arrival_s: float = 0.0) -> None:
+    def on_column(self, column: Float32, time_s: float, arrival_s: float = 0.0, *, is_heard: bool = True) -> None:
         """Take the next column and publish what is to be heard.
 
         Parameters
@@ -216,6 +166,8 @@ class Player:
             Times must increase.
         arrival_s : float
             When its frame arrived, for the statistics.
+        is_heard : bool
+            False for a column that is past already: it is only remembered.
         """
         elapsed_s = 0.0 if self._last_s is None else time_s - self._last_s
         if self._last_s is None or not 0.0 < elapsed_s <= LONGEST_GAP_S:
@@ -227,6 +179,8 @@ class Player:
         self._window.push(column, time_s)
         hold_s = self._hold_for(elapsed_s)
         noise = self._noise.step(elapsed_s)
+        if not is_heard:
+            return
         if self.mode == "stream":
             self._play_newest(noise, time_s, arrival_s, hold_s)
         elif time_s < self._segment_end_s - 1e-6:
@@ -242,18 +196,18 @@ class Player:
         return max(self._hold_s, HOLD_PERIODS * self._period_s)
 
     def _play_newest(self, noise: Float32, time_s: float, arrival_s: float, hold_s: float) -> None:
-        score = Score(1, self._model.n_bins, self._settings.grid_rate_hz, time_s)
+        score = self.scores.begin(1, time_s)
         score.append(self._run(self._window.read(), noise, 1.0))
         self._publish(score, arrival_s, hold_s)
 
     def _play_segment(self, noise: Float32, time_s: float, arrival_s: float, hold_s: float) -> None:
         """Play the window that ends now; it is heard from the first step on while the others are computed."""
-        n_steps = max(2, round(self._settings.segment_s * self._settings.grid_rate_hz))
+        n_steps = n_steps_of(self._settings, self.mode)
         n_segments = math.floor((time_s + 1e-6 - self._segment_end_s) / self._settings.segment_s) + 1
         self._segment_end_s += n_segments * self._settings.segment_s
         motion = self._window.read()
         begins_s = time_s - (self._model.n_columns - 1) / self._settings.grid_rate_hz
-        score = Score(n_steps, self._model.n_bins, self._settings.grid_rate_hz, begins_s)
+        score = self.scores.begin(n_steps, begins_s)
         for step in range(n_steps):
             score.append(self._run(motion, noise, step / (n_steps - 1)))
             if step == 0:
@@ -273,6 +227,9 @@ class Player:
 
     def _publish(self, score: Score, arrival_s: float, hold_s: float) -> None:
         self._score = score
-        news = News(score, arrival_s, hold_s)
-        self._recent.append(news)
-        self.news = news
+        self.scores.publish(score, arrival_s, hold_s)
+
+
+def n_steps_of(settings: Playable, mode: str) -> int:
+    """Count the steps of one score: 1 in stream mode, those of a whole segment in segment mode."""
+    return 1 if mode == "stream" else max(2, round(settings.segment_s * settings.grid_rate_hz))

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from device.core.latency import BIN_MS, LatencyHistogram
 from device.files import replace_synced
-from device.performance import Performance, Tape
+from device.performance import Performance
+from device.tape import Tape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

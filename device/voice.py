@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from device.core.fade import Fade
-from device.core.limiter import limit_peaks
 from device.core.synth import Synth
 from device.edges.model import Float32
-from device.player import News, Player
+from device.scores import News, Scores
 
 
 class Voice:
@@ -18,8 +17,8 @@ class Voice:
 
     Parameters
     ----------
-    player : Player
-        Whose news is played.
+    scores : Scores
+        What is played.
     synth : Synth
         Whose sound is heard.
     fade_s : float
@@ -27,22 +26,21 @@ class Voice:
 
     Notes
     -----
-    Audio path. `fill` reads `player.news` once and asks nothing of anyone: it takes no lock, touches no file, logs
+    Audio path. `fill` reads `scores.news` once and asks nothing of anyone: it takes no lock, touches no file, logs
     nothing, and loops in Python only over the steps of a segment that begin within the block. Position within a
     segment is counted in samples, so that the sound hangs on no clock.
     """
 
-    def __init__(self, player: Player, synth: Synth, fade_s: float = 0.25) -> None:
-        self.player = player
+    def __init__(self, scores: Scores, synth: Synth, fade_s: float = 0.18) -> None:
+        self._scores = scores
         self.rate_hz = synth.settings.rate_hz
         self._synth = synth
         self._fade = Fade(self.rate_hz, fade_s)
         self._silence: Float32 = np.zeros(synth.settings.n_bins, np.float32)
         self._news: News | None = None
-        self._score = player.rest
+        self._score = scores.rest
         self._step = -1
         self._n_played = 0  # samples of the score
-        self._is_released = False
 
     def fill(self, block: Float32) -> News | None:
         """Fill a block with the next samples.
@@ -50,7 +48,7 @@ class Voice:
         Parameters
         ----------
         block : np.ndarray, shape (n_samples,), float32
-            Written in place, from -1 to 1.
+            Written in place; full scale is -1 to 1, and a model may say more (`Mixer` limits it).
 
         Returns
         -------
@@ -66,22 +64,11 @@ class Voice:
             self._fade.apply(part)
             self._n_played += n
             n_done += n
-        limit_peaks(block)
         return fresh
 
-    def release(self) -> None:
-        """Fall to silence quickly, for the performance ends here; what is filled from now on stays silent."""
-        self._fade.release()
-        self._is_released = True
-
-    @property
-    def n_until_silent(self) -> int:
-        """Samples until silence, if no news comes."""
-        return self._fade.n_until_silent
-
     def _take_news(self) -> News | None:
-        news = self.player.news  # one read: it may be another a moment later
-        if news is None or news is self._news or self._is_released:
+        news = self._scores.news  # one read: it may be another a moment later
+        if news is None or news is self._news:
             return None
         self._news = news
         self._fade.hold(round(news.hold_s * self.rate_hz))
@@ -104,7 +91,7 @@ class Voice:
         last = len(score.spectra) - 1
         # A millionth of a step early: the rounding of a division must not cost a sample.
         due = min(math.floor(self._n_played * score.steps_per_s / self.rate_hz + 1e-6), last)
-        ready = min(due, score.n_ready - 1)
+        ready = max(0, min(due, score.n_ready - 1))
         if ready != self._step:
             self._synth.set_spectrum(score.spectra[ready])
             self._step = ready

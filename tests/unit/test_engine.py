@@ -65,6 +65,10 @@ def play(
     return play_virtual(player, Synth(SynthSettings()), events, period, buffer)[0]
 
 
+def pair(player: Player, synth: SynthSettings) -> tuple[Player, Voice]:
+    return player, Voice(player.scores, Synth(synth))
+
+
 def column(level: float) -> Float32:
     return np.full(MOTION.n_features, level, np.float32)
 
@@ -123,7 +127,7 @@ def test_no_block_knows_a_frame_that_has_not_been_seen() -> None:
     for first_moving in (10, 11, 12):
         events = [(column(8.0 if index >= first_moving else 0.0), index / 60) for index in range(30)]
         output = FakeOutput()
-        performance = run_virtual(events, Voice(Player(SETTINGS, FakeModel()), Synth(settings)), output)
+        performance = run_virtual(events, *pair(Player(SETTINGS, FakeModel()), settings), output)
         starts = np.flatnonzero(output.played) / RATE_HZ
         assert 0.0 <= starts[0] - (first_moving / 60 + 384 / RATE_HZ) <= 256 / RATE_HZ
         heard = performance.frame_to_sound
@@ -262,9 +266,9 @@ def test_one_frame_is_a_performance_and_no_frame_is_an_error() -> None:
 
 def test_seconds_cut_the_clip() -> None:
     output, longer = FakeOutput(), FakeOutput()
-    run_virtual(steady(50), Voice(Player(SETTINGS, FakeModel()), Synth(SynthSettings())), output, seconds=1.0)
+    run_virtual(steady(50), *pair(Player(SETTINGS, FakeModel()), SynthSettings()), output, seconds=1.0)
     assert np.array_equal(output.played, play(steady(25)))
-    run_virtual(steady(50), Voice(Player(SETTINGS, FakeModel()), Synth(SynthSettings())), longer, seconds=9.0)
+    run_virtual(steady(50), *pair(Player(SETTINGS, FakeModel()), SynthSettings()), longer, seconds=9.0)
     assert np.array_equal(longer.played, play(steady(50)))
 
 
@@ -278,7 +282,7 @@ def test_a_stop_ends_with_a_short_fade() -> None:
             yield event
 
     output = FakeOutput()
-    run_virtual(events(), Voice(Player(SETTINGS, TwoTones()), Synth(SynthSettings())), output, stop=stop)
+    run_virtual(events(), *pair(Player(SETTINGS, TwoTones()), SynthSettings()), output, stop=stop)
     sound = output.played
     assert 0.9 * RATE_HZ < len(sound) < 1.2 * RATE_HZ
     assert sound[-2000:].any()
@@ -348,7 +352,7 @@ def test_wrong_use_is_refused() -> None:
 
 def test_memory_does_not_grow() -> None:
     player = Player(SETTINGS, FakeModel())
-    voice = Voice(player, Synth(SynthSettings()))
+    _, voice = pair(player, SynthSettings())
     block = np.zeros(128, np.float32)
 
     def play_on(n_blocks: int, start_s: float) -> None:

@@ -1,0 +1,122 @@
+"""The mixer: the voice that plays, and for a moment the one that takes over, as one sound that is never too loud."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from device.core.fade import RELEASE_S, Fade
+from device.core.limiter import limit_peaks
+from device.edges.model import Float32
+from device.scores import News
+
+_FOR_EVER = 1 << 62
+
+
+class Source(Protocol):
+    """What fills blocks: a `Voice`, at the mixer's rate."""
+
+    def fill(self, block: Float32) -> News | None:
+        """Fill a block; give the news that are first heard in it."""
+
+
+class Mixer:
+    """Fills blocks from the voice that plays; another takes over between two blocks, without a gap.
+
+    Parameters
+    ----------
+    rate_hz : int
+    n_max : int
+        Samples in the longest block.
+
+    Notes
+    -----
+    Audio path: `fill` takes no lock and sets no memory aside. `take_over` belongs to another thread of the same process
+    and hands over by assigning one reference; the voice that ended is kept until the next one, so that the audio
+    thread does not free it.
+    """
+
+    def __init__(self, rate_hz: int, n_max: int = 4096) -> None:
+        self.rate_hz = rate_hz
+        self._playing: Source | None = None
+        self._change: _Change | None = None
+        self._retired: object = None
+        self._beside = np.zeros(n_max, np.float32)
+        self._fade = Fade(rate_hz, RELEASE_S)
+        self._fade.hold(_FOR_EVER)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a voice is taking over: no other may until it has."""
+        return self._change is not None
+
+    def take_over(self, source: Source, crossfade_s: float = 0.0) -> None:
+        """Let another voice take over from the next block on; the first one simply begins.
+
+        Parameters
+        ----------
+        source : Source
+        crossfade_s : float
+            How long both are heard; at constant power, for they have nothing to do with each other.
+        """
+        self._retired = None
+        if self._playing is None:
+            self._playing = source
+            return
+        self._change = _Change(source, max(1, round(crossfade_s * self.rate_hz)))
+
+    def fill(self, block: Float32) -> News | None:
+        """Fill a block with the next samples.
+
+        Parameters
+        ----------
+        block : np.ndarray, shape (n_samples,), float32
+            Written in place, within the limiter's peak.
+
+        Returns
+        -------
+        News or None
+            The news that are first heard in this block, of the voice that plays or takes over.
+        """
+        change = self._change  # one read: it may be another a moment later
+        if self._playing is None:
+            block.fill(0.0)
+            news = None
+        else:
+            news = self._playing.fill(block)
+        if change is not None:
+            beside = self._beside[: len(block)]
+            news = change.source.fill(beside) or news
+            if change.mix(block, beside):
+                self._retired, self._playing, self._change = self._playing, change.source, None
+        self._fade.apply(block)
+        limit_peaks(block)
+        return news
+
+    def release(self) -> int:
+        """Fall to silence quickly, for the performance ends here; how many samples that takes."""
+        self._fade.release()
+        return self._fade.n_until_silent
+
+
+class _Change:
+    """One voice taking over from another."""
+
+    def __init__(self, source: Source, n_samples: int) -> None:
+        self.source = source
+        angle = 0.5 * math.pi * (np.arange(n_samples) + 0.5) / n_samples
+        self._falling, self._rising = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+        self._n_done = 0
+
+    def mix(self, block: Float32, beside: Float32) -> bool:
+        """Mix the new voice into the old one's block, in place; whether the old one has ended."""
+        n = min(len(block), len(self._rising) - self._n_done)
+        part = slice(self._n_done, self._n_done + n)
+        np.multiply(block[:n], self._falling[part], out=block[:n])
+        np.multiply(beside[:n], self._rising[part], out=beside[:n])
+        np.add(block[:n], beside[:n], out=block[:n])
+        block[n:] = beside[n:]
+        self._n_done += n
+        return self._n_done == len(self._rising)

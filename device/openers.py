@@ -1,0 +1,51 @@
+"""How cameras and outputs are opened; each is called in the process that owns the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device.edges.audio import AudioOutput
+from device.edges.camera import Camera
+from device.paced import MonotonicClock, PacedOutput
+
+if TYPE_CHECKING:
+    from device.config import AudioConfig
+
+
+def open_clip(path: Path, height: int, width: int) -> Camera:
+    """Open a video."""
+    from device.edges.camera_file import CameraFile
+
+    return CameraFile(path, height, width)
+
+
+@contextmanager
+def open_card(pcm: str, rate_hz: int, config: AudioConfig) -> Iterator[AudioOutput]:
+    """Open a sound card; it must be there and stay there."""
+    from device.edges.audio_alsa import AlsaOutput
+
+    with closing(AlsaOutput(pcm, rate_hz, config.period, config.n_periods)) as card:
+        yield card
+
+
+@contextmanager
+def open_wav(path: str, rate_hz: int, config: AudioConfig) -> Iterator[AudioOutput]:
+    """Open a WAV; one that cannot be finished leaves nothing behind."""
+    from device.edges.audio_wav import WavOutput
+
+    wav = WavOutput(path, rate_hz, config.period, config.n_periods)
+    try:
+        yield wav
+        wav.close()
+    finally:
+        wav.abandon()
+
+
+@contextmanager
+def open_paced_wav(path: str, rate_hz: int, config: AudioConfig) -> Iterator[AudioOutput]:
+    """Open a WAV that takes blocks as a sound card would."""
+    with open_wav(path, rate_hz, config) as wav:
+        yield PacedOutput(wav, MonotonicClock())

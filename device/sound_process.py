@@ -1,0 +1,215 @@
+"""The sound's process: scores in, blocks to the card. Nothing else runs in it, so that nothing can hold it up.
+
+Two threads: the audio thread, clocked by the card, makes and writes blocks and asks nothing of anyone. The other
+listens to the parent, builds the voice of a new model and lets it take over.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+
+from device.core.errors import DanceSamplerError
+from device.core.synth import Synth, SynthSettings
+from device.edges.audio import AudioOutput
+from device.mixer import Mixer, Source
+from device.paced import Clock, MonotonicClock, PacedOutput
+from device.performance import Meter
+from device.process import Part, run_part
+from device.realtime import Urgency, be_urgent, freeze_garbage
+from device.scores import SharedScores
+from device.shared import Bell, Layout, SharedArrays
+from device.tape import Tape
+from device.voice import Voice
+
+OpenOutput = Callable[[], AbstractContextManager[AudioOutput]]
+"""Opens the output, in its own process, and closes it; what is left by an exception is not kept. Must be picklable."""
+
+LARGEST_LEAD_S = 0.5
+"""A device that waits for nothing (ALSA's null) is held back when it has taken so much more than was played."""
+LONGEST_BLOCK = 4096
+CHANGE_POLL_S = 0.005
+LONGEST_WAIT_S = 0.1
+CONTROL: Layout = {"n_total": ((1,), "f8"), "stop": ((1,), "i8")}
+"""What the parent sets for the audio thread: the samples of the whole performance, 0 while unknown; and how to stop."""
+STOP_SOFTLY, ABANDON = 1, 2
+
+
+@dataclass(frozen=True)
+class SoundSetup:
+    """What the sound's process is given.
+
+    Attributes
+    ----------
+    open_output : OpenOutput
+    started : Bell or None
+        The sound begins when it rings; None: at once.
+    control : SharedArrays
+        Of `CONTROL`.
+    meter : SharedArrays
+        Of `meter_layout`.
+    tape : SharedArrays or None
+        Of `tape_layout`.
+    urgency : Urgency
+    """
+
+    open_output: OpenOutput
+    started: Bell | None
+    control: SharedArrays
+    meter: SharedArrays
+    tape: SharedArrays | None
+    urgency: Urgency
+
+
+@dataclass(frozen=True)
+class VoicePlan:
+    """The voice that is to take over.
+
+    Attributes
+    ----------
+    scores : SharedArrays
+        What it plays, of `score_layout`.
+    steps_per_s : float
+    synth : SynthSettings
+    seed : int
+    fade_s : float
+    crossfade_s : float
+    """
+
+    scores: SharedArrays
+    steps_per_s: float
+    synth: SynthSettings
+    seed: int
+    fade_s: float
+    crossfade_s: float
+
+
+def sound_process(part: Part, setup: SoundSetup) -> None:
+    """Open the output, say so, then play what the parent says. The process's body."""
+    with setup.open_output() as output:
+        mixer = Mixer(output.rate_hz, LONGEST_BLOCK)
+        threading.Thread(target=_listen, args=(part, mixer), name="orders", daemon=True).start()
+        loop = SoundLoop(output, mixer, setup, MonotonicClock())
+        notes = be_urgent(setup.urgency)
+        freeze_garbage()
+        part.say("ready", notes)
+        loop.run()
+    part.say("ended")
+
+
+def _listen(part: Part, mixer: Mixer) -> None:
+    """Do what the parent says, until it is gone."""
+    try:
+        while True:
+            word, content = part.hear()
+            if word == "play":
+                mixer.take_over(build_source(content, mixer.rate_hz), content.crossfade_s)
+                while mixer.is_changing:
+                    time.sleep(CHANGE_POLL_S)  # The audio thread tells nobody: that might hold it up.
+                part.say("playing")
+    except EOFError:
+        return
+
+
+def build_source(plan: VoicePlan, rate_hz: int) -> Source:
+    """Build a voice, at the card's rate whatever the bundle's."""
+    voice = Voice(SharedScores(plan.scores, plan.steps_per_s), Synth(plan.synth, plan.seed), plan.fade_s)
+    if plan.synth.rate_hz == rate_hz:
+        return voice
+    from device.resampled import Resampled
+
+    return Resampled(voice, plan.synth.rate_hz, rate_hz)
+
+
+class AbandonedError(DanceSamplerError):
+    """The performance failed elsewhere: what was played is not kept."""
+
+
+class SoundLoop:
+    """The audio thread: waits for the card, makes the next block of what is newest, hands it over.
+
+    Parameters
+    ----------
+    output : AudioOutput
+    mixer : Mixer
+    setup : SoundSetup
+    clock : Clock
+    """
+
+    def __init__(self, output: AudioOutput, mixer: Mixer, setup: SoundSetup, clock: Clock) -> None:
+        self._output = output
+        self._mixer = mixer
+        self._started = setup.started
+        self._control = setup.control
+        self._meter = Meter(output.rate_hz, setup.meter)
+        self._tape = None if setup.tape is None else Tape(setup.tape, output.rate_hz)
+        self._clock = clock
+        self._block = np.zeros(LONGEST_BLOCK, np.float32)
+        self._n_samples = 0
+        self._n_faded = math.inf
+
+    def run(self) -> None:
+        """Play until the end, or until the end of a short fade after a stop."""
+        while self._started is not None and not self._started.wait(LONGEST_WAIT_S):
+            if self._is_told_to_stop():
+                return
+        begin_s = self._clock.now_s()
+        while self._play_block():
+            ahead_s = (self._n_samples - self._output.buffer) / self._output.rate_hz - (self._clock.now_s() - begin_s)
+            self._clock.wait(ahead_s - LARGEST_LEAD_S)
+
+    def _play_block(self) -> bool:
+        output, clock = self._output, self._clock
+        output.wait()
+        n = self._n_next()
+        if n <= 0:
+            return False
+        block, worked_s, started_s = self._block[:n], time.thread_time(), clock.now_s()
+        news = self._mixer.fill(block)
+        made_s = clock.now_s()
+        worked_s = time.thread_time() - worked_s
+        output.write(block)
+        handed_over_s = clock.now_s()
+        self._n_samples += n
+        meter = self._meter
+        meter.count_block(n, worked_s)
+        meter.set("last_block_s", handed_over_s)
+        meter.set("n_xruns", output.n_xruns)
+        meter.add_stage("synth", made_s - started_s)
+        meter.add_stage("write", handed_over_s - made_s)
+        if news is not None:
+            # The card's buffer is full now, and this block is the last in it.
+            queued_s = max(0, output.buffer - n) / output.rate_hz
+            meter.count_latency(handed_over_s - news.arrival_s, handed_over_s + queued_s - news.score.begins_s)
+            meter.add_stage("pickup", started_s - news.published_s)
+        if self._tape is not None:
+            self._tape.add_sound(block)
+        return True
+
+    def _n_next(self) -> int:
+        """How many samples come next; none at the end."""
+        output = self._output
+        if self._n_faded == math.inf and self._is_told_to_stop():
+            self._n_faded = self._n_samples + self._mixer.release()
+        n_total, n_lost = float(self._control["n_total"][0]) or math.inf, 0
+        if isinstance(output, PacedOutput):
+            # Time that was lost has passed all the same, and may be lost at the very end.
+            n_lost, output.n_most = output.n_lost, n_total
+        return int(min(output.period, n_total - n_lost - self._n_samples, self._n_faded - self._n_samples))
+
+    def _is_told_to_stop(self) -> bool:
+        stop = int(self._control["stop"][0])
+        if stop == ABANDON:
+            raise AbandonedError("the performance was abandoned: what went wrong was said elsewhere")
+        return stop == STOP_SOFTLY
+
+
+def sound_main(part: Part, setup: SoundSetup) -> None:
+    """Run the sound's process."""
+    run_part("sound", part, lambda: sound_process(part, setup))
