@@ -32,6 +32,12 @@ DEVICE_READY := $(VENV)/ready-device-$(call content,requirements-device.txt)
 TRAINER_READY := $(VENV)/ready-trainer-$(call content,requirements-device.txt requirements-train.txt)
 TEST_READY := $(VENV)/ready-test-$(call content,requirements-device.txt requirements-train.txt pyproject.toml)
 
+# Other programs that the bench measures beside ours, on Debian's torch: pip's would bring gigabytes for NVIDIA's cards.
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/ready-$(call content,tests/bench/peer_programs/requirements.txt)
+PEER_PACKAGES := python3-torch python3-torchaudio python3-scipy python3-venv libopenblas0-pthread
+WANTS_PEERS := $(if $(findstring --only,$(BENCH_ARGS)),$(findstring peers,$(BENCH_ARGS)),yes)
+
 .PHONY: demo trainer test lint bench clean
 
 demo: $(DEVICE_READY)
@@ -50,11 +56,11 @@ lint: $(TEST_READY)
 test: lint
 	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-bench: $(TEST_READY)
+bench: $(TEST_READY) $(if $(WANTS_PEERS),$(PEERS_READY))
 	@$(RUN) -m tests.bench $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) out .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEVICE_READY): | $(VENV)/made
@@ -70,6 +76,12 @@ $(TEST_READY): | $(TRAINER_READY)
 	@$(call install,-r requirements-train.txt --group test)
 	@$(call install,--upgrade --target $(VENV)/typing --no-deps --only-binary=:all: --python-version 3.11 numpy==1.26.4)
 	@touch $@
+
+# Where they cannot be installed there is no stamp, the page says why, and the rest is measured.
+$(PEERS_READY):
+	@mkdir -p $(PEERS); \
+	if ($(call need_packages,$(PEER_PACKAGES)) && $(call install_peers)) 2>$(PEERS)/why-not; \
+	then rm -f $(PEERS)/why-not && touch $@; else echo "The peers cannot be measured: $$(tail -n 1 $(PEERS)/why-not)"; fi
 
 # On a Pi, picamera2 is the system's.
 $(VENV)/made:
@@ -89,6 +101,12 @@ IS_SUPPORTED := import sys; v = sys.version_info; (3, 10) <= v[:2] <= (3, 13) or
 # $(call install,REQUIREMENTS): with pip's progress on a terminal, quiet in a pipe.
 define install
 echo "Installing $(1) ..."; $(RUN) -m pip install $$([ -t 1 ] || echo --quiet) $(1)
+endef
+
+# Debian's own Python, for which its torch is.
+define install_peers
+echo "Installing $(PEERS) ..." && /usr/bin/python3 -m venv --system-site-packages $(PEERS) && \
+$(PEERS)/bin/python -m pip install --quiet --no-deps -r tests/bench/peer_programs/requirements.txt
 endef
 
 # $(call need_packages,NAMES): as root install those of Debian's packages that are missing, otherwise say how to.

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from device.config import DEFAULT_PATH, load_config
-from device.core.bundle import MODEL_FILES
 from device.core.errors import DanceSamplerError
-from device.edges.model_tflite import installed_runtimes, preload
 from device.files import replace_synced
-from device.models import FACTORY, load_bundle
-from tests.bench.figures import Figure
-from tests.bench.parts import Dance, load_dance, measure_model, measure_motiongram, measure_synth
-from tests.bench.results import describe_bundle, machine, page, table, verdict
-from tests.bench.whole import Show, measure_chain, measure_memory, measure_start
+from device.models import FACTORY
+from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
+from tests.bench.budgets import measure_budgets
+from tests.bench.figures import Section
+from tests.bench.growth import measure_growth
+from tests.bench.macs import measure_macs
+from tests.bench.peers import measure_peers
+from tests.bench.results import body, describe_bundle, machine, page
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-CLIP = FACTORY.parent / "dance.mp4"
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How long each part is measured."""
-
-    n_frames: int = 2000
-    n_model_runs: int = 3000
-    synth_s: float = 20.0
-    n_chain_runs: int = 3
-    n_starts: int = 5
-    real_clock_s: float = 8.0
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    "budgets": measure_budgets,
+    "peers": measure_peers,
+    "growth": measure_growth,
+    "macs": measure_macs,
+}
+"""In the order in which they are measured and shown."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,17 +34,21 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="measure what the program costs")
     parser.add_argument("--bundle", type=Path, default=FACTORY, help="another bundle (default: the factory's)")
     parser.add_argument("--clip", type=Path, default=CLIP, help="another dance (default: the factory's)")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="measure this part, and keep no page")
     parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="the page to write (default: RESULTS.md, for the factory's only)"
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="the page to write (default: RESULTS.md, for all parts of the factory's only)",
     )
     args = parser.parse_args(argv)
     show = Show(args.bundle.resolve(), args.clip.resolve())
-    results = args.results or results_of(show)
+    results = args.results or (None if args.only else results_of(show))
     try:
-        about, figures = measure(show, Effort())
-        print(f"{table(figures)}\n{verdict(figures)}")
+        about, sections = measure(open_bench(show, Effort(), _say), args.only or SECTIONS)
+        print(body(sections), end="")
         if results is not None:
-            replace_synced(results, page(about, figures).encode())
+            replace_synced(results, page(about, sections).encode())
             print(f"kept in {results}")
     except (DanceSamplerError, OSError) as error:
         print(f"bench: {' '.join(str(error).split())}", file=sys.stderr)
@@ -63,30 +61,20 @@ def results_of(show: Show) -> Path | None:
     return RESULTS if show == Show(FACTORY.resolve(), CLIP.resolve()) else None
 
 
-def measure(show: Show, effort: Effort) -> tuple[dict[str, str], list[Figure]]:
-    """Measure everything once; give what was measured where, and the figures."""
+def measure(bench: Bench, names: Collection[str]) -> tuple[dict[str, str], list[Section]]:
+    """Measure sections in their order; give what was measured where, and what was found."""
     about = machine()
-    preload()
-    config = load_config(DEFAULT_PATH)
-    bundle = load_bundle(show.bundle, config.model.variant, config.model.runtime)
-    dance = load_dance(show.clip, bundle, effort.n_frames)
-    about |= {"bundle": describe_bundle(bundle), "clip": f"{show.clip.name}, {len(dance.frames)} frames"}
-    figures = [
-        *measure_motiongram(dance.frames, bundle.manifest.motion),
-        *_models(show.bundle, dance, effort.n_model_runs),
-        *measure_synth(bundle.manifest.synth, dance.spectra, config.audio.period, effort.synth_s),
-        *measure_chain(show, effort.n_chain_runs),
-        measure_start(show, effort.n_starts),
-        *measure_memory(show, effort.real_clock_s),
-    ]
-    return about, figures
+    about |= {
+        "bundle": describe_bundle(bench.bundle),
+        "clip": f"{bench.show.clip.name}, {len(bench.dance.frames)} frames",
+    }
+    return about, [part(bench) for name, part in SECTIONS.items() if name in names]
 
 
-def _models(path: Path, dance: Dance, n_runs: int) -> Iterator[Figure]:
-    """Both variants on every runtime that is here."""
-    for variant in MODEL_FILES:
-        for runtime in installed_runtimes():
-            yield measure_model(load_bundle(path, variant, runtime).model, dance.windows, n_runs)
+def _say(what: str) -> None:
+    """Show progress on a terminal; a pipe stays quiet."""
+    if sys.stderr.isatty():
+        print(f"bench: {what} ...", file=sys.stderr)
 
 
 if __name__ == "__main__":

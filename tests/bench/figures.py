@@ -1,8 +1,8 @@
-"""Figures, each beside its limit."""
+"""Figures, each beside its limit, and the sections of the page that they make up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,27 @@ class Figure:
     def holds(self) -> bool | None:
         """Whether the limit is kept; None without one. What is not a number keeps none."""
         return None if self.limit is None else self.values[self.limited] <= self.limit
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one part of the bench found, and a part of the page.
+
+    Attributes
+    ----------
+    title : str
+    figures : sequence of Figure
+        Those with a limit go to the table of budgets at the top of the page, the others to a table here.
+    text : str
+        Markdown: whatever else there is to say or to show, below that table.
+    how : str
+        Markdown: how it was measured, as list items; it goes to the end of the page.
+    """
+
+    title: str
+    figures: Sequence[Figure] = ()
+    text: str = ""
+    how: str = ""
 
 
 def percentiles(durations_s: npt.NDArray[np.float64], units_per_s: float) -> dict[str, float]:

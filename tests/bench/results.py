@@ -7,41 +7,25 @@ import platform
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 
 from device.models import Bundle
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Section
 
 PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", "av", "soundfile", "musicalgestures", "opencv-python", "scipy")
 
-HOW = """\
-## How it is measured
+INTRODUCTION = """\
+# What it costs
 
+Written by `make bench`; to repeat it, run that: about ten minutes once set up. At the top are the budgets, each
+figure beside its limit; below, what other programs of the kind cost in the same run, how the cost grows, and what
+follows for smaller machines. How each figure was measured is said at the end.
+"""
+
+HOW = """\
 One run of `make bench`, one process after the other; nothing else should run on the machine. All of it is the
 default bundle in the default configuration on the clip named above, unless said otherwise.
-
-- **motiongram**: each frame of the clip, decoded before; p50 and p99 over the frames, wall clock. In turn with it,
-  frame by frame, the functions of musicalgestures for the same: OpenCV's difference to the frame before, its
-  `filter_frame` ('Regular'), its `motiongram_data` for rows and for columns; without its median (kernel 1), which
-  computes what ours does with difference time 0, and with its default kernel. Ours also gives quantity, centroid
-  and area. (For video files it has another way, through FFmpeg.)
-- **model**: runs back to back on the windows of the clip, inputs and output copied as the engine does; wall clock,
-  one thread. Within the engine, where other work has used the caches since, a run takes longer.
-- **synth**: real-time factor in processor time; the blocks' times are wall clock. The model's own spectra for the
-  clip that are not silent, 60 a second.
-- **whole chain**: `python -m device perform --clock virtual --json`, several runs: processor time of motiongram,
-  window, model and synth over the time of the sound, which is the clip and a second. Decoding is not in it. Once at
-  the clip's own rate; once at 60 fps, for which the budget is: the same pictures, shown faster.
-- **engine**: from a frame's arrival to its first sample handed over, wall clock. With the virtual clock nobody
-  waits: this is the work alone, and each percentile is that of the worst run. With the real clock the wait for the
-  next block is in it, and the card is a WAV that takes blocks as a card would.
-- **process start**: from just before the process is started to the moment when the file that it writes holds a
-  whole block, looked at every millisecond; real clock, so the first block comes with the first frame. Python, all
-  imports, checking and loading of the bundle and opening of the clip are in it. It is silent or nearly so: one
-  frame shows no motion. The program's files are in the system's cache.
-- **memory**: of the process that plays in real time. RSS is the kernel's own high-water mark and counts shared
-  libraries in full; PSS, looked at four times a second, counts them in part. The limit is held against RSS, the
-  larger.
 """
 
 
@@ -86,9 +70,17 @@ def describe_bundle(bundle: Bundle) -> str:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """One line a figure, as Markdown."""
-    rows = [("what", "measured", "at most", "holds"), *map(_row, figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    """One line a figure, as Markdown; limits only where there are some."""
+    rows = [_row(figure) for figure in figures]
+    header = ("what", "measured", "at most", "holds")
+    n_cells = 4 if any(figure.limit is not None for figure in figures) else 2
+    return grid(header[:n_cells], [row[:n_cells] for row in rows])
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells as a Markdown table whose columns line up."""
+    rows = [header, *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
@@ -97,13 +89,14 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _row(figure: Figure) -> tuple[str, str, str, str]:
     unit = f" {figure.unit}" if figure.unit else ""
-    measured = ", ".join(f"{name} {_digits(value)}" for name, value in figure.values.items()) + unit
+    measured = ", ".join(f"{name} {digits(value)}" for name, value in figure.values.items()) + unit
     if figure.limit is None:
         return figure.what, measured, "", ""
     return figure.what, measured, f"{figure.limited} {figure.limit:g}{unit}", "yes" if figure.holds else "**NO**"
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Three digits that count."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
@@ -116,21 +109,20 @@ def verdict(figures: Sequence[Figure]) -> str:
     return f"{len(over)} of {len(limited)} limits do not hold: {'; '.join(over)}."
 
 
-def page(about: dict[str, str], figures: Sequence[Figure]) -> str:
+def body(sections: Sequence[Section]) -> str:
+    """Budgets of all sections first, then section by section."""
+    limited = [figure for section in sections for figure in section.figures if figure.limit is not None]
+    parts = ["## Budgets", table(limited), verdict(limited)] if limited else []
+    for section in sections:
+        free = [figure for figure in section.figures if figure.limit is None]
+        shown = [table(free)] * bool(free) + [section.text.strip()] * bool(section.text.strip())
+        if shown:
+            parts += [f"## {section.title}", *shown]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(about: dict[str, str], sections: Sequence[Section]) -> str:
     """All of `RESULTS.md`."""
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    return "\n".join(
-        [
-            "# What it costs",
-            "",
-            "Written by `make bench`; to repeat it, run that. It takes less than a minute once set up.",
-            "",
-            facts,
-            "",
-            table(figures),
-            "",
-            verdict(figures),
-            "",
-            HOW,
-        ]
-    )
+    how = "".join(chain(["## How it is measured\n\n", HOW, "\n"], (section.how for section in sections)))
+    return "\n".join([INTRODUCTION, facts, "", body(sections), how])

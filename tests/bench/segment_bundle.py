@@ -24,9 +24,9 @@ from device.core.bundle import MODEL_FILES, Manifest, describe_files
 from device.core.errors import DanceSamplerError
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
+from trainer.settings import GRID_RATE_HZ
 
 ROOT = Path(__file__).parents[2]
-GRID_RATE_HZ = 50.0
 N_LATENT = 8
 F0_HZ = 187.5
 """Eight bins of the default synth: neighbouring harmonics stay apart in the spectrum, so that each is tonal."""

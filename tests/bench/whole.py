@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,34 +21,23 @@ import av
 
 from device.config import DEFAULT_PATH, load_config
 from device.core.errors import DanceSamplerError
-from device.desk import TAIL_S
+from tests.bench.bench import ROOT, Show
 from tests.bench.figures import CHAIN_RTF, ENGINE_P99_MS, MEMORY_MB, START_S, Figure, of_runs
 
 BUDGET_FPS = 60.0
-ROOT = Path(__file__).parents[2]
 POLL_S = 0.001
 MEMORY_POLL_S = 0.25
 LONGEST_S = 120.0
 WAV_HEADER_BYTES = 44
 
 
-@dataclass(frozen=True)
-class Show:
-    """What is performed: a bundle and a clip."""
-
-    bundle: Path
-    clip: Path
-
-
 def measure_chain(show: Show, n_runs: int) -> list[Figure]:
     """Virtual clock: processor time over time of the sound, and the engine's work for each frame."""
-    runs = [_perform(show, "virtual") for _ in range(n_runs)]
-    with TemporaryDirectory() as folder:
-        faster = Show(show.bundle, retimed(show.clip, Path(folder) / f"faster{show.clip.suffix}", BUDGET_FPS))
-        faster_runs = [_perform(faster, "virtual") for _ in range(n_runs)]
+    runs = perform_at(show, None, n_runs)
+    faster_runs = perform_at(show, BUDGET_FPS, n_runs)
     return [
-        _chain("whole chain", runs),
-        _chain("whole chain, the same frames", faster_runs),
+        _chain("whole chain", clip_fps(show.clip), runs),
+        _chain("whole chain, the same frames", BUDGET_FPS, faster_runs),
         Figure(
             "engine, frame to first sample handed over, virtual clock",
             "ms",
@@ -57,6 +45,19 @@ def measure_chain(show: Show, n_runs: int) -> list[Figure]:
             ENGINE_P99_MS,
         ),
     ]
+
+
+def perform_at(show: Show, fps: float | None, n_runs: int) -> list[dict[str, Any]]:
+    """What `--json` printed of several runs by the virtual clock; None: at the clip's own rate."""
+    with TemporaryDirectory() as folder:
+        clip = show.clip if fps is None else retimed(show.clip, Path(folder) / f"retimed{show.clip.suffix}", fps)
+        return [_perform(Show(show.bundle, clip), "virtual") for _ in range(n_runs)]
+
+
+def clip_fps(clip: Path) -> float:
+    """Frames per second that a clip says it has."""
+    with av.open(str(clip)) as source:
+        return float(source.streams.video[0].average_rate or math.nan)
 
 
 def retimed(clip: Path, path: Path, fps: float) -> Path:
@@ -77,10 +78,9 @@ def retimed(clip: Path, path: Path, fps: float) -> Path:
     return path
 
 
-def _chain(what: str, runs: list[dict[str, Any]]) -> Figure:
-    rate = runs[0]["n_frames"] / (runs[0]["duration_s"] - TAIL_S)
+def _chain(what: str, fps: float, runs: list[dict[str, Any]]) -> Figure:
     values = of_runs([run["rtf"] for run in runs])
-    return Figure(f"{what} at {rate:.0f} fps, virtual clock, real-time factor", "", values, CHAIN_RTF, "worst")
+    return Figure(f"{what} at {fps:.0f} fps, virtual clock, real-time factor", "", values, CHAIN_RTF, "worst")
 
 
 def _of_all(latencies_ms: list[dict[str, float]]) -> dict[str, float]:
@@ -139,17 +139,32 @@ def measure_memory(show: Show, seconds: float) -> list[Figure]:
         Figure("engine, frame to first sample handed over, real clock", "ms", result["latency_ms"]["engine"],
                ENGINE_P99_MS),
         Figure(f"underruns in {result['duration_s']:.0f} s of real clock", "", {"n": result["n_xruns"]}),
-        Figure("memory of the process, peak", "MB", peaks, MEMORY_MB, "RSS"),
+        Figure("memory of all processes, peak", "MB", peaks, MEMORY_MB, "PSS"),
     ]  # fmt: skip
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """'PSS' now and the highest 'RSS' so far of a process, in MB of 1e6 bytes; what cannot be read is left out."""
-    found = {}
-    for name, file, key in (("PSS", "smaps_rollup", "Pss"), ("RSS", "status", "VmHWM")):
-        with suppress(OSError):  # it has just ended
-            if match := re.search(rf"^{key}:\s+(\d+) kB", Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE):
-                found[name] = int(match[1]) * 1024 / 1e6
+    """'PSS' and 'RSS' of a process and all below it, in MB of 1e6 bytes; what has just ended counts nothing."""
+    found: dict[str, float] = {}
+    for each in family(pid):
+        with suppress(OSError):
+            text = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii")
+            for name, n_kib in re.findall(r"^(Pss|Rss): +(\d+) kB", text, re.MULTILINE):
+                found[name.upper()] = found.get(name.upper(), 0.0) + int(n_kib) * 1024 / 1e6
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it, and they, have started and that still run."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name, in brackets, may hold anything; after it come the state and the parent.
+            parent = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(status.parent.name))
+    found = [pid]
+    for each in found:  # grows as it goes
+        found += children.get(each, [])
     return found
 
 
