@@ -32,7 +32,8 @@ HOMES = {
     "alsaaudio": ("device/edges/audio_alsa.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
     "ai_edge_litert": ("device/edges/model_tflite.py",),
-    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "soxr", "scipy", "tqdm"), ("trainer/",)),
+    "soxr": ("device/resampled.py", "trainer/"),
+    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm"), ("trainer/",)),
 }
 
 # The core is pure: no clock, threads, processes, files, network or unseeded randomness.
