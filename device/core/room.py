@@ -102,7 +102,7 @@ class RoomMotiongram(Motiongram):
                 f"{settings.height}: calibrate the room again"
             )
         self._adapt = adapt
-        self._light = Light()
+        self._light = Light(settings.difference_time_s)
         noise = None if profile is None else profile.noise
         self._noise = NoiseFloor(settings.height, settings.width, self._threshold, adapt, noise)
         is_measured = profile is not None and profile.has_danced
@@ -149,7 +149,9 @@ class RoomMotiongram(Motiongram):
 
     def _compare(self, frame: Frame, earlier: Grey, scale: float) -> Motion:
         self._n_frames += 1
-        lit, is_step = self._light.follow(frame.grey, earlier, frame.time_s, self._noise.threshold, self._moved_share)
+        lit, is_step = self._light.follow(
+            frame.grey, earlier, frame.time_s, self._noise.threshold, self._noise.row_noise, self._moved_share
+        )
         if is_step:
             return self._still(frame.time_s)
         is_due = self._adapt.adapt and self._noise.is_due(frame.time_s)
@@ -157,7 +159,8 @@ class RoomMotiongram(Motiongram):
         self._moved_share = motion.area
         if is_due:
             self._noise.look(np.subtract(frame.grey, lit, dtype=np.int16), frame.time_s)
-            self._size.look(motion.column[: self.settings.height], frame.time_s)
+            if self._noise.learned_share > 0.0:  # until then it might be noise that is as tall as the picture
+                self._size.look(motion.column[: self.settings.height], frame.time_s)
         return self._as_if_near(motion)
 
     def _filtered(self, grey: Grey, earlier: Grey) -> Grey:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Float32 = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]
 Int16 = npt.NDArray[np.int16]
 
@@ -19,13 +20,15 @@ LEAST_SHIFT = 2
 """Grey levels: rows that change by less are left as they are, so that a steady room keeps its columns to the bit."""
 LIT_ROWS = 0.5
 """Share of the rows that light must change; a dancer near the camera changes most of fewer rows."""
-EXPLAINED = 0.7
-"""A row follows the light if less than this share of its change is left when the light is taken out."""
-WIDE = 0.3
-"""Share of the pixels that change in a step of light. A body that fills half of the picture changes fewer at once,
-"""
-ONE_SIDED = 0.85
-"""and less of it to one side: what it leaves on one of its sides it takes on the other."""
+EXPLAINED = 0.8
+"""A row follows the light if less than this share of its change is left when the light is taken out,"""
+NOISE_LEFT = 1.25
+"""or not more than this multiple of its noise."""
+WIDE, ONE_SIDED = 0.3, 0.9
+"""A step of light changes at least the one share of the pixels, and of those the other to one side. A body that fills
+half of the picture changes fewer at once, and takes on one of its sides what it leaves on the other."""
+SUDDEN, ONE_SIDED_SUDDEN, TIMES = 0.1, 0.95, 5.0
+"""A step that lights a part of the picture changes so much of it, to one side, and so many times what moved before."""
 LEFT_OVER = 0.02
 """Share of the pixels that may differ, beside half as many again as moved before, for light to be explained."""
 SUPPRESSED_S = 2.0
@@ -58,16 +61,23 @@ class LightCounts:
 
 
 class Light:
-    """Follows the light from one picture to the next. Belongs to one thread; memory is flat."""
+    """Follows the light from one picture to the next. Belongs to one thread; memory is flat.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    difference_time_s : float
+        How much earlier the picture is that each is compared with: a step is seen for this long.
+    """
+
+    def __init__(self, difference_time_s: float) -> None:
         self.counts = LightCounts()
+        self._difference_time_s = difference_time_s
         self._credit_s = SUPPRESSED_S
         self._last_s: float | None = None
-        self._was_step = False
+        self._began_s: float | None = None
 
     def follow(
-        self, now: Grey, earlier: Grey, time_s: float, threshold: int | Grey, moved_share: float
+        self, now: Grey, earlier: Grey, time_s: float, threshold: int | Grey, row_noise: Float32, moved_share: float
     ) -> tuple[Grey, bool]:
         """Give the earlier picture in the light of now.
 
@@ -78,6 +88,8 @@ class Light:
             Of `now`.
         threshold : int or np.ndarray, shape (height, width), uint8
             Differences up to it are noise.
+        row_noise : np.ndarray, shape (height,), float32
+            Mean absolute difference that noise makes in each row, in grey levels.
         moved_share : float
             Share of the pixels that moved last.
 
@@ -91,31 +103,43 @@ class Light:
         elapsed_s = 0.0 if self._last_s is None else max(0.0, time_s - self._last_s)
         self._last_s = time_s
         shift = np.subtract(now.sum(axis=1, dtype=np.int64), earlier.sum(axis=1, dtype=np.int64))
-        lit, is_step = earlier, False
+        is_wide = is_sudden = False
+        lit = earlier
         if np.abs(shift).max() >= LEAST_SHIFT * now.shape[1]:
             difference = np.subtract(now, earlier, dtype=np.int16)
-            lit = self._relit(now, earlier, difference)
-            is_step = is_wide(difference, threshold) and not is_explained(now, lit, threshold, moved_share)
-        return lit, self._allowed(is_step, elapsed_s)
+            lit = self._relit(now, earlier, difference, row_noise)
+            is_wide, is_sudden = step_kinds(difference, threshold, moved_share)
+            if (is_wide or is_sudden) and is_explained(now, lit, threshold, moved_share):
+                is_wide = is_sudden = False
+        return lit, self._is_silenced(is_wide, is_sudden, time_s, elapsed_s)
 
-    def _allowed(self, is_step: bool, elapsed_s: float) -> bool:
+    def _is_silenced(self, is_wide: bool, is_sudden: bool, time_s: float, elapsed_s: float) -> bool:
         """Spend the time that steps may silence, so that nothing that only looks like them makes the box mute."""
-        allowed = is_step and self._credit_s > 0.0
-        change_s = -elapsed_s if allowed else RECOVERY * elapsed_s
-        self._credit_s = min(SUPPRESSED_S, self._credit_s + change_s)
-        self.counts.n_suppressed += allowed
-        self.counts.n_steps += allowed and not self._was_step
-        self._was_step = allowed
-        return allowed
+        if not (is_wide or is_sudden):
+            self._began_s = None
+            self._credit_s = min(SUPPRESSED_S, self._credit_s + RECOVERY * elapsed_s)
+            return False
+        is_first = self._began_s is None
+        began_s = time_s if self._began_s is None else self._began_s
+        self._began_s = began_s
+        self._credit_s -= elapsed_s
+        is_fresh = time_s - began_s <= self._difference_time_s + elapsed_s
+        if self._credit_s < 0.0 or not (is_wide or is_fresh):
+            return False
+        self.counts.n_suppressed += 1
+        self.counts.n_steps += is_first
+        return True
 
-    def _relit(self, now: Grey, earlier: Grey, difference: Int16) -> Grey:
-        medians = np.sort(difference, axis=1)[:, difference.shape[1] // 2]
+    def _relit(self, now: Grey, earlier: Grey, difference: Int16, row_noise: Float32) -> Grey:
+        width = difference.shape[1]
+        medians = np.sort(difference, axis=1)[:, width // 2]
         if np.count_nonzero(np.abs(medians) >= LEAST_SHIFT) < LIT_ROWS * len(medians):
             return earlier
         candidates = [added(earlier, medians), multiplied(now, earlier, difference)]
         left = [np.abs(np.subtract(now, each, dtype=np.int16)).sum(axis=1, dtype=np.int64) for each in candidates]
         best = 0 if left[0].sum() <= left[1].sum() else 1
-        follows = left[best] < EXPLAINED * np.abs(difference).sum(axis=1, dtype=np.int64)  # (height,)
+        before = np.abs(difference).sum(axis=1, dtype=np.int64)
+        follows = (left[best] < EXPLAINED * before) | (left[best] < NOISE_LEFT * width * row_noise)  # (height,)
         if np.count_nonzero(follows) < LIT_ROWS * len(follows):
             return earlier
         self.counts.n_relit += 1
@@ -142,12 +166,14 @@ def multiplied(now: Grey, earlier: Grey, difference: Int16) -> Grey:
     return lit
 
 
-def is_wide(difference: Int16, threshold: int | Grey) -> bool:
-    """Tell whether most of what changed changed to one side, and more of the picture than a body does."""
+def step_kinds(difference: Int16, threshold: int | Grey, moved_share: float) -> tuple[bool, bool]:
+    """Tell whether so much changed to one side as no body changes: of the whole picture, or so suddenly in a part."""
     n_up = np.count_nonzero(difference > threshold)
     n_down = np.count_nonzero(-difference > threshold)
-    n_one_side = max(n_up, n_down)
-    return n_one_side >= WIDE * difference.size and n_one_side >= ONE_SIDED * (n_up + n_down)
+    n_one_side, n_all = max(n_up, n_down), n_up + n_down
+    is_wide = n_one_side >= WIDE * difference.size and n_one_side >= ONE_SIDED * n_all
+    least = max(SUDDEN, TIMES * moved_share) * difference.size
+    return is_wide, n_one_side >= least and n_one_side >= ONE_SIDED_SUDDEN * n_all
 
 
 def is_explained(now: Grey, lit: Grey, threshold: int | Grey, moved_share: float) -> bool:

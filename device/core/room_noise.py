@@ -1,8 +1,8 @@
 """The noise of a camera, learned for each pixel while people may be in the picture.
 
 Noise is alone: what one pixel of a difference does, its neighbours do not. Motion is a patch. So noise is measured in
-what sets a pixel apart from the mean of its 3 x 3 neighbourhood, and only where that mean is as small as it must be if
-neighbours know nothing of each other: where somebody moves, however little, it is larger, and nothing is learned.
+what sets a pixel apart from the mean of its 3 x 3 neighbourhood, and only where neighbours know nothing of each other:
+where somebody moves, however little, they differ alike, and nothing is learned.
 """
 
 from __future__ import annotations
@@ -22,23 +22,29 @@ Int16 = npt.NDArray[np.int16]
 Value = TypeVar("Value", np.int16, np.float32)
 
 BLOCK_PX = 8
+MEAN_OF_ABSOLUTE = np.float32(0.798)
+"""Mean absolute value of normal noise with a standard deviation of 1: the root of 2 / pi."""
 LOOK_S = 1 / 15 - 1e-3
 CHUNK_S = 1.0
 LEAST_LOOKS = 5
-COHERENT = 2.0
-"""Energy of 3 x 3 means, times 9, against that of what sets pixels apart: 1 for noise, above this somebody moves."""
+COHERENT = 0.2
+"""Correlation of neighbours in a block, over a chunk, above which somebody moves there; 0 for noise."""
 ROUNDING = 0.25
-"""Square grey levels that the rounding of pictures adds to it."""
+"""Square grey levels by which the rounding of pictures may look like it."""
 TOO_HIGH = 0.7
 """Below this share of the energy that was learned, what was learned is too high."""
 FALL = 0.5
 """Share by which it falls then in each chunk, whoever is there: nobody makes a camera less noisy."""
-SEEN = 4.5
-"""Standard deviations within which noise must keep below the bundle's threshold, to count as none."""
+SEEN, SEEN_ALONE = 5.3, 4.5
+"""Standard deviations within which noise must keep below the bundle's threshold, to count as none: of a block, and of
+single pixels, which are known less well."""
 ALONE = 3.5
 """Standard deviations above which a pixel counts that has two such neighbours: by chance once in many minutes."""
 TOGETHER = 5.5
 """Standard deviations above which the mean of 3 x 3 pixels counts, in those of the mean."""
+
+BESIDE = 1.5
+"""Standard deviations above which a pixel counts that lies beside one that counts for either reason."""
 
 
 class NoiseFloor:
@@ -77,7 +83,7 @@ class NoiseFloor:
         self._quiet_s = np.zeros(shape)
         self._variance = np.zeros((height, width), np.float32)
         self._lone_sum = np.zeros((height, width), np.float32)
-        self._patch_sum = np.zeros((height, width), np.float32)
+        self._alike_sum = np.zeros((height, width), np.float32)
         self._n_looks = 0
         self._began_s = self._looked_s = -np.inf
         self._n_pixels = self._blocks(np.ones((height, width), np.float32))
@@ -90,6 +96,11 @@ class NoiseFloor:
     def noise(self) -> Float32:
         """Standard deviation of each pixel's difference, in grey levels; zeros until something was learned."""
         return np.minimum(np.sqrt(self._variance), np.float32(LARGEST_NOISE))
+
+    @property
+    def row_noise(self) -> Float32:
+        """Mean over each row of the absolute difference that noise makes, shape (height,), in grey levels."""
+        return self._row_noise
 
     @property
     def learned_share(self) -> float:
@@ -117,10 +128,11 @@ class NoiseFloor:
         np.ndarray, shape (height, width), bool
             True wherever there is no noise to speak of.
         """
-        strong = np.abs(difference) > self.threshold
-        in_company = strong & (sum_3x3(strong.astype(np.int16)) >= 3)
-        in_patch = np.abs(sum_3x3(difference)) > self._patch_threshold
-        return ~self._noisy | in_company | in_patch
+        size = np.abs(difference)
+        strong = size > self.threshold
+        seeds = strong & (sum_3x3(strong.astype(np.int16)) >= 3)
+        seeds |= np.abs(sum_3x3(difference)) > self._patch_threshold
+        return ~self._noisy | (widened(seeds) & (size > self._beside_threshold))
 
     def look(self, difference: Int16, time_s: float) -> None:
         """Learn from a difference whose light was taken out.
@@ -141,22 +153,24 @@ class NoiseFloor:
         middle = np.sort(difference, axis=1)[:, width // 4 : width - width // 4].mean(axis=1, dtype=np.float32)
         steady: Float32 = difference - middle[:, np.newaxis]
         mean = sum_3x3(steady) * np.float32(1 / 9)
-        self._patch_sum += 9.0 * np.square(mean)
+        self._alike_sum[:, :-1] += 0.5 * steady[:, :-1] * steady[:, 1:]
+        self._alike_sum[:-1] += 0.5 * steady[:-1] * steady[1:]
         self._lone_sum += 9.0 / 8.0 * np.square(steady - mean)
         self._n_looks += 1
 
     def _restart(self, time_s: float) -> None:
         self._began_s, self._n_looks = time_s, 0
         self._lone_sum[:] = 0.0
-        self._patch_sum[:] = 0.0
+        self._alike_sum[:] = 0.0
 
     def _learn(self, chunk_s: float) -> None:
         """Fold a chunk in where it was quiet for long, and where it shows that too much was taken for noise."""
         lone = self._lone_sum / self._n_looks
-        lone_of_block, patch_of_block = self._means(lone), self._means(self._patch_sum / self._n_looks)
-        moves = patch_of_block > COHERENT * lone_of_block + ROUNDING
+        lone_of_block, alike_of_block = self._means(lone), self._means(self._alike_sum / self._n_looks)
+        moves = alike_of_block > COHERENT * lone_of_block + ROUNDING
         self.n_chunks += 1
         self.n_moving_chunks += bool(moves.any())
+        # An arm that moves at the edge of a block is about to enter the next.
         self._quiet_s = np.where(widened(moves), 0.0, self._quiet_s + chunk_s)
         may_learn = self._quiet_s >= self._settings.quiet_s
         is_too_high = (self._n_learned > 0) & (lone_of_block < TOO_HIGH * self._means(self._variance))
@@ -176,10 +190,13 @@ class NoiseFloor:
 
     def _decide(self) -> None:
         # A pixel was seen for a short time only: where it seems quieter than those around it, that is chance.
-        deviation = np.sqrt(np.maximum(self._variance, self._spread(self._means(self._variance))))
-        self._noisy: Bools = deviation * SEEN > self._base + 1
+        around = self._spread(np.sqrt(self._means(self._variance)))
+        deviation = np.maximum(np.sqrt(self._variance), around)
+        self._noisy: Bools = (around * SEEN > self._base + 1) | (deviation * SEEN_ALONE > self._base + 1)
         self.is_noisy = bool(self._noisy.any())
-        self._patch_threshold = deviation * (3.0 * TOGETHER)
+        self._patch_threshold = TOGETHER * np.sqrt(sum_3x3(np.square(deviation)))
+        self._beside_threshold = deviation * BESIDE
+        self._row_noise: Float32 = MEAN_OF_ABSOLUTE * deviation.mean(axis=1)
         self.threshold = self._base
         if self.is_noisy:
             self.threshold = np.clip(np.ceil(ALONE * deviation), self._base, 255).astype(np.uint8)
@@ -216,6 +233,8 @@ def sum_3x3(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
     return total
 
 
-def widened(blocks: Bools) -> Bools:
-    """Blocks and those beside them: an arm that moves at the edge of one is about to enter the next."""
-    return np.asarray(sum_3x3(blocks.astype(np.int16)) > 0)
+def widened(marked: Bools) -> Bools:
+    """Mark also what lies beside what is marked, shape (height, width)."""
+    n_around: npt.NDArray[np.int16] = sum_3x3(marked.astype(np.int16))
+    wide: Bools = np.greater(n_around, 0)
+    return wide
