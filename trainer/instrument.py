@@ -159,7 +159,7 @@ def play(
 
 def bass(made: Gesture, loud: Float64, steps: Float64, n: int, rate_hz: int) -> Float64:
     """Low notes that the feet pluck and the body's energy carries: the wider it moves, the higher the note."""
-    step = 3.0 * np.clip((smooth(made.spread, 0.15) - 0.18) / 0.2, 0, 0.99)
+    step = 3.0 * np.clip((smooth(made.spread, 0.06) - 0.18) / 0.2, 0, 0.99)
     f0_hz = smooth(scale_hz(step), 0.02)
     level = at_rate(ring(smooth(steps, 0.006), 0.16) * 0.45 + 0.25 * loud, n, rate_hz)
     return level * harmonics(at_rate(f0_hz, n, rate_hz), np.full(n, 1.5), 6, rate_hz)
@@ -167,7 +167,7 @@ def bass(made: Gesture, loud: Float64, steps: Float64, n: int, rate_hz: int) -> 
 
 def lead(made: Gesture, loud: Float64, n: int, rate_hz: int) -> Float64:
     """Notes as high as the motion; hands make them bright and hollow, the trunk warm."""
-    step = 10.0 + 7.0 * np.clip((smooth(made.height, 0.10) - 0.30) / 0.28, 0, 0.99)
+    step = 10.0 + 7.0 * np.clip((smooth(made.height, 0.04) - 0.30) / 0.28, 0, 0.99)
     f0_hz = at_rate(smooth(scale_hz(step), 0.012), n, rate_hz)
     hand = at_rate(smooth(np.clip(made.hands / 0.4, 0, 1), 0.04), n, rate_hz)
     warm = harmonics(f0_hz, 2.8 - 1.2 * hand, 10, rate_hz)
