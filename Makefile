@@ -32,9 +32,10 @@ DEVICE_READY := $(VENV)/ready-device-$(call content,requirements-device.txt)
 TRAINER_READY := $(VENV)/ready-trainer-$(call content,requirements-device.txt requirements-train.txt)
 TEST_READY := $(VENV)/ready-test-$(call content,requirements-device.txt requirements-train.txt pyproject.toml)
 
-# Other programs that the bench measures beside ours, on Debian's torch: pip's would bring gigabytes for NVIDIA's cards.
+# Other programs that the bench measures beside ours, on Debian's torch: pip's brings gigabytes for NVIDIA's cards.
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/ready-$(call content,tests/bench/peer_programs/requirements.txt)
+PEER_PYTHON := /usr/bin/python3
 PEER_PACKAGES := python3-torch python3-torchaudio python3-scipy python3-venv libopenblas0-pthread
 WANTS_PEERS := $(if $(findstring --only,$(BENCH_ARGS)),$(findstring peers,$(BENCH_ARGS)),yes)
 
@@ -105,7 +106,7 @@ endef
 
 # Debian's own Python, for which its torch is.
 define install_peers
-echo "Installing $(PEERS) ..." && /usr/bin/python3 -m venv --system-site-packages $(PEERS) && \
+echo "Installing $(PEERS) ..." && $(PEER_PYTHON) -m venv --system-site-packages $(PEERS) && \
 $(PEERS)/bin/python -m pip install --quiet --no-deps -r tests/bench/peer_programs/requirements.txt
 endef
 

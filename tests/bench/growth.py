@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from device.core.bundle import MODEL_FILES
 from device.core.motiongram import Motiongram, MotionSettings
 from device.edges.camera_file import CameraFile
 from device.edges.model_tflite import TfliteModel, installed_runtimes
@@ -27,6 +26,16 @@ from tests.bench.untrained import ModelSize, make_models
 from tests.bench.whole import BUDGET_FPS, perform_at
 
 Values = npt.NDArray[np.float64]
+Times = dict[tuple[str, str], Mapping[str, float]]
+"""Variant and runtime -> 'p50' and 'p99' in ms."""
+
+PROPORTIONS = (
+    (0.15, "hardly more"),
+    (0.85, "less than in proportion"),
+    (1.15, "in proportion"),
+    (math.inf, "more than in proportion"),
+)
+"""Of costs to sizes: exponent up to which, and what that is called."""
 
 HOW = """\
 - **growth**: frames of other sizes are the same clip, scaled when decoded (to more pixels than it has, too); the
@@ -58,8 +67,7 @@ def _motiongram(bench: Bench) -> tuple[str, Values]:
         for (width, height), each, n_pixels in zip(sizes, took_s, pixels, strict=True)
     ]
     header = ("frame", "motiongram, µs", "per pixel, ns", f"share of a core at {BUDGET_FPS:.0f} fps")
-    text = f"{grid(header, rows)}\n\nThe motiongram's time grows {growth(pixels, took_s)} the pixels."
-    return text, took_s
+    return f"{grid(header, rows)}\n\nMotiongram: {proportion('pixels', pixels, took_s)}.", took_s
 
 
 def _motiongram_s(bench: Bench, settings: MotionSettings) -> float:
@@ -75,12 +83,11 @@ def _motiongram_s(bench: Bench, settings: MotionSettings) -> float:
 def _if_larger(bench: Bench, frame_s: Values, rtf_60: float) -> str:
     """Where the chain's budget would break if only the motiongram grew."""
     expected = rtf_60 + BUDGET_FPS * (frame_s - frame_s[0])
-    names = [f"{width} x {height}" for width, height in bench.effort.sizes]
-    over = [name for name, rtf in zip(names, expected, strict=True) if rtf > CHAIN_RTF]
-    end = f"the budget of {CHAIN_RTF:g} breaks at {over[0]}" if over else f"within the budget of {CHAIN_RTF:g}"
+    heights = np.array([height for _, height in bench.effort.sizes], float)
     return (
-        f"Put into the whole chain at {BUDGET_FPS:.0f} fps, that makes a real-time factor of {digits(expected[-1])} "
-        f"with {names[-1]}: {end}. (A model for larger frames would grow with height + width, too.)"
+        f"In the whole chain at {BUDGET_FPS:.0f} fps, with all else as it is, frames that large would make real-time "
+        f"factors of {digits(expected[0])} to {digits(expected[-1])}: "
+        f"{where_it_breaks(heights, expected, CHAIN_RTF, 'rows')}."
     )
 
 
@@ -93,15 +100,10 @@ def _chain(bench: Bench) -> tuple[str, float]:
         runs = perform_at(bench.show, float(fps), bench.effort.n_chain_runs)
         measured.append(float(np.median([run["rtf"] for run in runs])))
     rtf = np.array(measured)
-    per_frame, rest = np.polyfit(rates, rtf, 1)
-    table = grid(
-        ("fps", "whole chain, real-time factor"), [(f"{a:g}", digits(b)) for a, b in zip(rates, rtf, strict=True)]
-    )
-    text = (
-        f"{table}\n\nThe chain costs {digits(rest)} without any frame, for sound, and {digits(per_frame * 1e3)} ms for "
-        f"each frame: {_where(rates, rtf, per_frame, rest, CHAIN_RTF, 'fps')}."
-    )
-    return text, float(np.interp(BUDGET_FPS, rates, rtf))
+    header = ("fps", "whole chain, real-time factor")
+    table = grid(header, [(f"{a:g}", digits(b)) for a, b in zip(rates, rtf, strict=True)])
+    said = f"{proportion('frames', rates, rtf)}; {where_it_breaks(rates, rtf, CHAIN_RTF, 'fps')}"
+    return f"{table}\n\nWhole chain: {said}.", float(np.interp(BUDGET_FPS, rates, rtf))
 
 
 def _models(bench: Bench) -> list[str]:
@@ -113,57 +115,58 @@ def _models(bench: Bench) -> list[str]:
     with TemporaryDirectory() as folder:
         files = make_models(Path(folder), list({*windows, *latents}), manifest.n_features, manifest.n_bins)
         bench.say("growth: models of other sizes")
-        times = {stem: _model_ms(path, effort.n_growth_runs) for stem, path in files.items()}
+        times = {stem: _model_ms(paths, effort.n_growth_runs) for stem, paths in files.items()}
+    played = bench.bundle.model.variant, bench.bundle.model.runtime
     return [
-        _model_table("window, s", np.array(effort.segments_s), windows, times, "the window", "s"),
-        _model_table("latents", np.array(effort.latents, float), latents, times, "the latents", "latents"),
+        _model_table("window, s", "window", "s", {each.segment_s: times[each.stem] for each in windows}, played),
+        _model_table("latents", "latents", "latents", {each.n_latent: times[each.stem] for each in latents}, played),
     ]
 
 
-def _model_ms(path: Path, n_runs: int) -> dict[str, dict[str, float]]:
-    """Runtime -> p50 and p99 of one file."""
-    variant, rng, found = path.stem.rpartition(".")[2], np.random.default_rng(0), {}
-    for runtime in installed_runtimes():
-        model = TfliteModel(path.read_bytes(), runtime, variant)
-        shape = (16, model.n_columns, model.n_features)
-        found[runtime] = dict(measure_model(model, list(rng.gamma(0.3, 8.0, shape).astype(np.float32)), n_runs).values)
+def _model_ms(paths: Mapping[str, Path], n_runs: int) -> Times:
+    """p50 and p99 of one model in every variant on every runtime."""
+    found = {}
+    for variant, path in paths.items():
+        for runtime in installed_runtimes():
+            model = TfliteModel(path.read_bytes(), runtime, variant)
+            windows = np.random.default_rng(0).gamma(0.3, 8.0, (16, model.n_columns, model.n_features))
+            found[variant, runtime] = measure_model(model, list(windows.astype(np.float32)), n_runs).values
     return found
 
 
-def _model_table(
-    first: str, sizes: Values, models: Sequence[ModelSize], times: dict[str, dict[str, dict[str, float]]],
-    what: str, unit: str,
-) -> str:  # fmt: skip
-    kinds = [(variant, runtime) for variant in MODEL_FILES for runtime in installed_runtimes()]
-    found = {kind: [times[f"{size.stem}.{kind[0]}"][kind[1]] for size in models] for kind in kinds}
+def _model_table(header: str, what: str, unit: str, found: Mapping[float, Times], played: tuple[str, str]) -> str:
+    """A table, and a sentence on the model that plays and one on the others."""
+    sizes, times = np.array(list(found), float), list(found.values())
+    kinds = sorted(times[0], key=lambda kind: kind != played)
     rows = [
-        [f"{size:g}", *(f"{digits(found[kind][i]['p50'])} / {digits(found[kind][i]['p99'])}" for kind in kinds)]
-        for i, size in enumerate(sizes)
+        [f"{size:g}", *(f"{digits(each[kind]['p50'])} / {digits(each[kind]['p99'])}" for kind in kinds)]
+        for size, each in zip(sizes, times, strict=True)
     ]
-    table = grid([first, *(f"{variant} on {runtime}, ms p50 / p99" for variant, runtime in kinds)], rows)
-    sentences = []
-    for kind in kinds:
-        p50, p99 = (np.array([each[name] for each in found[kind]]) for name in ("p50", "p99"))
-        slope, rest = np.polyfit(sizes, p99, 1)
-        breaks = _where(sizes, p99, slope, rest, MODEL_P99_MS, unit)
-        sentences.append(f"{kind[0]} on {kind[1]} {growth(sizes, p50)} {what}; {breaks}")
-    return f"{table}\n\nThe model's time grows: {'. '.join(sentences)}."
+    table = grid([header, *(f"{' on '.join(kind)}, ms p50 / p99" for kind in kinds)], rows)
+    p50, p99 = ({kind: np.array([each[kind][name] for each in times]) for kind in kinds} for name in ("p50", "p99"))
+    first, *others = kinds
+    said = f"{proportion(what, sizes, p50[first])}; {where_it_breaks(sizes, p99[first], MODEL_P99_MS, unit)}"
+    rest = ", ".join(f"{' on '.join(kind)} {digits(p50[kind][-1] / p50[kind][0])}" for kind in others)
+    return f"{table}\n\nModel, {' on '.join(first)}: {said}. The others, times as much: {rest}."
 
 
-def growth(sizes: Values, costs: Values) -> str:
+def proportion(what: str, sizes: Values, costs: Values) -> str:
     """Say how a cost grows with a size, from the smallest to the largest measured."""
     times_larger, times_dearer = float(sizes[-1] / sizes[0]), float(costs[-1] / costs[0])
     exponent = math.log(times_dearer) / math.log(times_larger)
-    how = "hardly with" if exponent < 0.2 else "less than" if exponent < 0.85 else "like"
-    how = how if exponent <= 1.15 else "more than"
-    return f"{digits(times_dearer)} times over {digits(times_larger)} times the size, {how}"
+    how = next(how for most, how in PROPORTIONS if exponent <= most)
+    return f"{digits(times_larger)} times the {what} cost {digits(times_dearer)} times as much, {how}"
 
 
-def _where(sizes: Values, costs: Values, slope: float, rest: float, limit: float, unit: str) -> str:
-    """Say where a limit breaks: between two that were measured, or on the straight line through them."""
-    over = np.flatnonzero(~(costs <= limit))
-    if len(over):
-        return f"the limit of {limit:g} breaks at {sizes[over[0]]:g} {unit}"
-    if slope <= 0.0 or (at := (limit - rest) / slope) > 1000 * sizes[-1]:
-        return f"the limit of {limit:g} is far away"
-    return f"the limit of {limit:g} would break at about {digits(at)} {unit}"
+def where_it_breaks(sizes: Values, costs: Values, limit: float, unit: str) -> str:
+    """Say from where on a limit is not kept, on straight lines between what was measured."""
+    kept = np.flatnonzero(costs <= limit)
+    if len(kept) == len(sizes):
+        return f"the limit of {limit:g} holds up to the largest, {digits(costs[-1])} at {sizes[-1]:g} {unit}"
+    if not len(kept):
+        return f"the limit of {limit:g} is broken already at {sizes[0]:g} {unit}"
+    last = int(kept[-1])  # one that is over below it was disturbed, for larger ones hold
+    if last + 1 == len(sizes):
+        return f"the limit of {limit:g} holds at the largest, {digits(costs[-1])} at {sizes[-1]:g} {unit}"
+    at = np.interp(limit, costs[last : last + 2], sizes[last : last + 2])
+    return f"the limit of {limit:g} breaks at about {digits(float(at))} {unit}"

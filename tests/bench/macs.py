@@ -147,5 +147,6 @@ def measure_macs(bench: Bench) -> Section:
         )  # fmt: skip
     header = ("model", "MMAC a run", "weights read, MB", "activations, MB",
               f"MMAC a second at {BUDGET_FPS:.0f} fps", "MB a second")  # fmt: skip
-    text = f"{grid(header, rows)}\n\nMMAC: a million multiply-accumulates.\n\n{estimate(bench, {variant: cost.n_all_macs for variant, cost in costs.items()})}"
+    n_macs = {variant: cost.n_all_macs for variant, cost in costs.items()}
+    text = f"{grid(header, rows)}\n\nMMAC: a million multiply-accumulates.\n\n{estimate(bench, n_macs)}"
     return Section("What the model computes, and an estimate for smaller machines", text=text, how=HOW)

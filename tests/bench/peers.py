@@ -88,11 +88,13 @@ def _rows(speed: Speed, ours: Speed) -> list[tuple[str, ...]]:
     if speed.why_not:
         return [(speed.name, "", "", "", "", "not measured", "")]
     at_large = next(each["rtf"] for each in ours.figures if each["block"] == LARGE_BLOCK)
-    return [
-        (speed.name, f"{speed.n_parameters / 1e6:.2f} million", f"{each['rate_hz']}", f"{each['block']}",
-         digits(1e3 * each["block"] / each["rate_hz"]), digits(each["rtf"]), f"{each['rtf'] / at_large:.1f}" if each["block"] == LARGE_BLOCK else "")
-        for each in speed.figures
-    ]  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for each in speed.figures:
+        block, rate_hz, rtf = each["block"], each["rate_hz"], each["rtf"]
+        cells = (f"{rate_hz}", f"{block}", digits(1e3 * block / rate_hz), digits(rtf))
+        beside = f"{rtf / at_large:.1f}" if block == LARGE_BLOCK else ""
+        rows.append((speed.name, f"{speed.n_parameters / 1e6:.2f} million", *cells, beside))
+    return rows
 
 
 def our_speed(bench: Bench) -> Speed:
@@ -138,7 +140,10 @@ def peer_speed(name: str, program: str, python: Path, duration_s: float) -> Spee
         return Speed(name, why_not=_one_line(str(error)))
     if ran.returncode != 0:
         return Speed(name, why_not=_one_line((ran.stderr.strip().splitlines() or ["it said nothing"])[-1]))
-    return Speed(**json.loads(ran.stdout.splitlines()[-1]))
+    try:
+        return Speed(**json.loads(ran.stdout.splitlines()[-1]))
+    except (IndexError, TypeError, ValueError):
+        return Speed(name, why_not="it did not say its figures")
 
 
 def _why_not_installed(python: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.core.bundle import MODEL_FILES
 from device.core.errors import DanceSamplerError
 from tests.bench.bench import ROOT
 from trainer.settings import GRID_RATE_HZ
@@ -31,13 +32,13 @@ class ModelSize:
         return f"{self.segment_s:g}-{self.n_latent}"
 
 
-def make_models(folder: Path, sizes: Sequence[ModelSize], n_features: int, n_bins: int) -> dict[str, Path]:
+def make_models(folder: Path, sizes: Sequence[ModelSize], n_features: int, n_bins: int) -> dict[str, dict[str, Path]]:
     """Write a model of each size in each variant.
 
     Returns
     -------
     dict
-        'segment_s-n_latent.variant' -> file.
+        Stem of the size -> variant -> file.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def make_models(folder: Path, sizes: Sequence[ModelSize], n_features: int, n_bin
     if made.returncode != 0:
         said = (made.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise DanceSamplerError(f"models of other sizes were not made ({said}): set up with make trainer")
-    return {path.stem: path for path in folder.glob("*.tflite")}
+    return {size.stem: {variant: folder / f"{size.stem}.{variant}.tflite" for variant in MODEL_FILES} for size in sizes}
 
 
 def write(folder: Path, size: ModelSize, n_features: int, n_bins: int) -> None:

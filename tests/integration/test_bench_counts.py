@@ -1,0 +1,102 @@
+"""What the bench counts and estimates: multiply-accumulates by hand, memory of processes, sentences on growth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.bench.boards import BOARDS, by_macs_ms, slower
+from tests.bench.growth import proportion, where_it_breaks
+from tests.bench.macs import count
+from tests.bench.whole import family, memory_mb
+from tests.tiny_model import N_BINS, N_COLUMNS, N_FEATURES, N_LATENT, TinyModel
+
+# The tiny model's layers: Conv1D(16, 3) on 10 columns of 14; two Dense(3); Dense(32) of 3 + 1; Dense(129).
+CONVOLUTION = 8 * 16 * 3 * 14
+HEAD = 32 * 129
+DENSE = 2 * 128 * 3 + 4 * 32 + HEAD
+WEIGHTS = 16 * 3 * 14 + DENSE
+
+
+@pytest.mark.parametrize(("name", "n_weight_bytes"), [("f16", 4), ("int8", 1)])
+def test_work_and_traffic_are_those_of_the_layers(tiny_model: TinyModel, name: str, n_weight_bytes: int) -> None:
+    cost = count(tiny_model.files[f"model.{name}.tflite"])
+    assert cost.n_macs == {"convolution": CONVOLUTION, "dense": DENSE}
+    assert cost.n_all_macs == CONVOLUTION + DENSE
+    n_bytes = (WEIGHTS - HEAD) * n_weight_bytes + HEAD * 4  # its head is float in both
+    assert cost.n_weight_bytes == pytest.approx(n_bytes, abs=200)  # shapes, constants; biases of zero are left out
+    n_inside = 2 * (8 * 16 + 2 * N_LATENT + 32)  # each written and read
+    least = (N_COLUMNS * N_FEATURES + N_LATENT + 1 + N_BINS) * 4 + n_inside * n_weight_bytes
+    assert least < cost.n_activation_bytes < 4 * least
+
+
+def test_a_smaller_board_is_slower_and_a_pi_4_is_as_reported() -> None:
+    boards = {board.name: board for board in BOARDS}
+    assert slower(boards["Raspberry Pi 4"]) == (6.0, 10.0)
+    assert by_macs_ms(boards["Raspberry Pi 4"], 1_750_000, "f16") == (1.0, 1.0)
+    by_speed = sorted(BOARDS, key=lambda board: slower(board)[1], reverse=True)
+    assert [board.name.split()[-1] for board in by_speed] == ["W", "4", "Nano", "5"]
+    for board in BOARDS:
+        least, most = by_macs_ms(board, 1_000_000, "int8")
+        assert 0.0 < least <= most < by_macs_ms(board, 1_000_000, "f16")[1]
+
+
+SIZES = np.array([1.0, 10.0, 100.0])
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        ([5.0, 5.1, 5.2], "100 times the rows cost 1.04 times as much, hardly more"),
+        ([1.0, 2.0, 10.0], "100 times the rows cost 10 times as much, less than in proportion"),
+        ([1.0, 10.0, 100.0], "100 times the rows cost 100 times as much, in proportion"),
+        ([1.0, 50.0, 999.0], "100 times the rows cost 999 times as much, more than in proportion"),
+        ([5.0, 5.0, 4.0], "100 times the rows cost 0.8 times as much, hardly more"),
+    ],
+)
+def test_growth_is_said_as_it_is(costs: list[float], said: str) -> None:
+    assert proportion("rows", SIZES, np.array(costs)) == said
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        ([1.0, 2.0, 3.0], "the limit of 5 holds up to the largest, 3 at 100 rows"),
+        ([6.0, 7.0, 8.0], "the limit of 5 is broken already at 1 rows"),
+        ([1.0, 4.0, 6.0], "the limit of 5 breaks at about 55 rows"),
+        ([1.0, 9.0, 5.0], "the limit of 5 holds at the largest, 5 at 100 rows"),
+        ([9.0, 1.0, 9.0], "the limit of 5 breaks at about 55 rows"),
+    ],
+)
+def test_a_limit_breaks_where_it_is_crossed(costs: list[float], said: str) -> None:
+    assert where_it_breaks(SIZES, np.array(costs), 5.0, "rows") == said
+
+
+PARENT = """\
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+sys.stdin.read()
+child.communicate()
+"""
+CHILD = 'import sys; held = b"x" * 60_000_000; print(flush=True); sys.stdin.read()'
+
+
+def test_memory_is_that_of_all_processes_below() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT.replace("CHILD", repr(CHILD))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as parent:  # fmt: skip
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        both, alone = memory_mb(parent.pid), memory_mb(child)
+        assert family(parent.pid) == [parent.pid, child]
+        parent.communicate("")
+    assert alone["PSS"] > 60.0
+    assert both["PSS"] > alone["PSS"] + 1.0
+    assert both["RSS"] >= both["PSS"]
+    assert memory_mb(parent.pid) == {}
