@@ -7,6 +7,7 @@ and too one-sided for a body, such as house lights with their shadows, is a step
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]
 Int16 = npt.NDArray[np.int16]
+Rule = Callable[[Grey, Grey, Int16, Int16], tuple[Grey, Float32]]
 
 LEAST_SHIFT = 2
 """Grey levels: rows that change by less are left as they are, so that a steady room keeps its columns to the bit."""
@@ -24,6 +26,8 @@ EXPLAINED = 0.8
 """A row follows the light if less than this share of its change is left when the light is taken out,"""
 NOISE_LEFT = 1.25
 """or not more than this multiple of its noise."""
+BADLY, CHOOSE_EVERY = 0.3, 16
+"""If more than this share is left, or after so many frames, the other rule for the light is tried too."""
 WIDE, ONE_SIDED = 0.3, 0.9
 """A step of light changes at least the one share of the pixels, and of those the other to one side. A body that fills
 half of the picture changes fewer at once, and takes on one of its sides what it leaves on the other."""
@@ -75,9 +79,11 @@ class Light:
         self._credit_s = SUPPRESSED_S
         self._last_s: float | None = None
         self._began_s: float | None = None
+        self._rule: Rule = multiplied
+        self._n_since_choice = CHOOSE_EVERY
 
     def follow(
-        self, now: Grey, earlier: Grey, time_s: float, threshold: int | Grey, row_noise: Float32, moved_share: float
+        self, now: Grey, earlier: Grey, time_s: float, threshold: int | Int16, row_noise: Float32, moved_share: float
     ) -> tuple[Grey, bool]:
         """Give the earlier picture in the light of now.
 
@@ -86,7 +92,7 @@ class Light:
         now, earlier : np.ndarray, shape (height, width), uint8
         time_s : float
             Of `now`.
-        threshold : int or np.ndarray, shape (height, width), uint8
+        threshold : int or np.ndarray, shape (height, width), int16
             Differences up to it are noise.
         row_noise : np.ndarray, shape (height,), float32
             Mean absolute difference that noise makes in each row, in grey levels.
@@ -102,11 +108,12 @@ class Light:
         """
         elapsed_s = 0.0 if self._last_s is None else max(0.0, time_s - self._last_s)
         self._last_s = time_s
-        shift = np.subtract(now.sum(axis=1, dtype=np.int64), earlier.sum(axis=1, dtype=np.int64))
         is_wide = is_sudden = False
         lit = earlier
-        if np.abs(shift).max() >= LEAST_SHIFT * now.shape[1]:
-            difference = np.subtract(now, earlier, dtype=np.int16)
+        difference = np.subtract(now, earlier, dtype=np.int16)
+        if np.abs(row_sums(difference)).max() < LEAST_SHIFT * now.shape[1]:
+            self._n_since_choice = CHOOSE_EVERY
+        else:
             lit = self._relit(now, earlier, difference, row_noise)
             is_wide, is_sudden = step_kinds(difference, threshold, moved_share)
             if (is_wide or is_sudden) and is_explained(now, lit, threshold, moved_share):
@@ -131,42 +138,70 @@ class Light:
         return True
 
     def _relit(self, now: Grey, earlier: Grey, difference: Int16, row_noise: Float32) -> Grey:
+        """Give the earlier picture as this light would show it, in the rows that follow the light."""
         width = difference.shape[1]
         medians = np.sort(difference, axis=1)[:, width // 2]
         if np.count_nonzero(np.abs(medians) >= LEAST_SHIFT) < LIT_ROWS * len(medians):
             return earlier
-        candidates = [added(earlier, medians), multiplied(now, earlier, difference)]
-        left = [np.abs(np.subtract(now, each, dtype=np.int16)).sum(axis=1, dtype=np.int64) for each in candidates]
-        best = 0 if left[0].sum() <= left[1].sum() else 1
-        before = np.abs(difference).sum(axis=1, dtype=np.int64)
-        follows = (left[best] < EXPLAINED * before) | (left[best] < NOISE_LEFT * width * row_noise)  # (height,)
+        noise = NOISE_LEFT * width * row_noise
+        before = row_sums(np.abs(difference))
+        lit, left = self._rule(now, earlier, difference, medians)
+        self._n_since_choice += 1
+        unexplained = left.sum() - noise.sum()
+        if unexplained > (0.0 if self._n_since_choice >= CHOOSE_EVERY else BADLY * before.sum()):
+            # Light is not always of the same kind: lamps multiply, what strays into the lens is added.
+            self._n_since_choice = 0
+            first, self._rule = self._rule, added if self._rule is multiplied else multiplied
+            other, other_left = self._rule(now, earlier, difference, medians)
+            if other_left.sum() < left.sum():
+                lit, left = other, other_left
+            else:
+                self._rule = first
+        follows = (left < EXPLAINED * before) | (left < noise)  # (height,)
         if np.count_nonzero(follows) < LIT_ROWS * len(follows):
             return earlier
         self.counts.n_relit += 1
         self.counts.shift_sum += float(np.abs(medians).mean())
-        return np.where(follows[:, np.newaxis], candidates[best], earlier)
+        return np.where(follows[:, np.newaxis], lit, earlier)
 
 
-def added(earlier: Grey, medians: Int16) -> Grey:
-    """Shift each row by as much as most of its pixels changed."""
-    lit: Grey = np.clip(earlier + medians[:, np.newaxis], 0, 255).astype(np.uint8)
-    return lit
+def row_sums(values: Int16) -> Float32:
+    """Sum over each row, shape (height,); a product of matrices takes a third of the time of `sum`."""
+    sums: Float32 = values.astype(np.float32) @ np.ones(values.shape[1], np.float32)
+    return sums
 
 
-def multiplied(now: Grey, earlier: Grey, difference: Int16) -> Grey:
-    """Brighten each row by the factor by which most of its pixels became brighter.
+def added(now: Grey, earlier: Grey, difference: Int16, medians: Int16) -> tuple[Grey, Float32]:  # noqa: ARG001 - as `multiplied`
+    """Shift each row by as much as most of its pixels changed.
+
+    Returns
+    -------
+    lit : np.ndarray, shape (height, width), uint8
+    left : np.ndarray, shape (height,), float32
+        Sum over each row of the absolute difference that is left.
+    """
+    lit = earlier + medians[:, np.newaxis]
+    np.minimum(np.maximum(lit, 0, out=lit), 255, out=lit)
+    return lit.astype(np.uint8), row_sums(np.abs(now - lit))
+
+
+def multiplied(now: Grey, earlier: Grey, difference: Int16, medians: Int16) -> tuple[Grey, Float32]:  # noqa: ARG001 - as `added`
+    """Brighten each row by the factor by which most of its pixels became brighter; what it returns is as of `added`.
 
     White that was cut off was brighter than it looks: if it stays white while all else gets darker, nothing moved.
     """
-    width = earlier.shape[1]
     before = earlier.astype(np.float32)
-    ratio = np.sort(difference / (before + 1.0), axis=1)[:, width // 2]
-    lit: Grey = np.clip(np.rint(before + ratio[:, np.newaxis] * (before + 1.0)), 0, 255).astype(np.uint8)
-    np.maximum(lit, now, out=lit, where=earlier >= SATURATED)
-    return lit
+    before += 1.0
+    ratio = np.sort(difference[:, ::2] / before[:, ::2], axis=1)[:, before.shape[1] // 4]
+    before *= (1.0 + ratio)[:, np.newaxis]
+    before -= 0.5  # the 1 from above, and rounding
+    lit = np.minimum(np.maximum(before, 0.0, out=before), 255.0, out=before).astype(np.int16)
+    if (is_white := earlier >= SATURATED).any():
+        np.maximum(lit, now, out=lit, where=is_white)
+    return lit.astype(np.uint8), row_sums(np.abs(now - lit))
 
 
-def step_kinds(difference: Int16, threshold: int | Grey, moved_share: float) -> tuple[bool, bool]:
+def step_kinds(difference: Int16, threshold: int | Int16, moved_share: float) -> tuple[bool, bool]:
     """Tell whether so much changed to one side as no body changes: of the whole picture, or so suddenly in a part."""
     n_up = np.count_nonzero(difference > threshold)
     n_down = np.count_nonzero(-difference > threshold)
@@ -176,7 +211,7 @@ def step_kinds(difference: Int16, threshold: int | Grey, moved_share: float) -> 
     return is_wide, n_one_side >= least and n_one_side >= ONE_SIDED_SUDDEN * n_all
 
 
-def is_explained(now: Grey, lit: Grey, threshold: int | Grey, moved_share: float) -> bool:
+def is_explained(now: Grey, lit: Grey, threshold: int | Int16, moved_share: float) -> bool:
     """Tell whether no more is left of the difference than there was motion before."""
     n_left = np.count_nonzero(np.abs(np.subtract(now, lit, dtype=np.int16)) > threshold)
     return n_left <= (LEFT_OVER + 1.5 * moved_share) * now.size

@@ -19,12 +19,12 @@ Float32 = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]
 Int16 = npt.NDArray[np.int16]
 
-Value = TypeVar("Value", np.int16, np.float32)
+Value = TypeVar("Value", np.uint8, np.int16, np.float32)
 
 BLOCK_PX = 8
 MEAN_OF_ABSOLUTE = np.float32(0.798)
 """Mean absolute value of normal noise with a standard deviation of 1: the root of 2 / pi."""
-LOOK_S = 1 / 15 - 1e-3
+LOOK_S = 1 / 10 - 1e-3
 CHUNK_S = 1.0
 LEAST_LOOKS = 5
 COHERENT = 0.2
@@ -35,7 +35,7 @@ TOO_HIGH = 0.7
 """Below this share of the energy that was learned, what was learned is too high."""
 FALL = 0.5
 """Share by which it falls then in each chunk, whoever is there: nobody makes a camera less noisy."""
-SEEN, SEEN_ALONE = 5.3, 4.5
+SEEN, SEEN_ALONE = 5.3, 4.0
 """Standard deviations within which noise must keep below the bundle's threshold, to count as none: of a block, and of
 single pixels, which are known less well."""
 ALONE = 3.5
@@ -63,7 +63,7 @@ class NoiseFloor:
     ----------
     is_noisy : bool
         Some pixel's noise passes the bundle's threshold now and then.
-    threshold : int or np.ndarray, shape (height, width), uint8
+    threshold : int or np.ndarray, shape (height, width), int16
         What a lone difference must pass, in grey levels.
     n_chunks, n_moving_chunks : int
         Seconds looked at, and those among them in which somebody moved.
@@ -73,7 +73,7 @@ class NoiseFloor:
         self, height: int, width: int, threshold: int, settings: RoomSettings, noise: Float32 | None = None
     ) -> None:
         self.is_noisy = False
-        self.threshold: int | Grey = threshold
+        self.threshold: int | Int16 = threshold
         self.n_chunks = self.n_moving_chunks = 0
         self._base = threshold
         self._settings = settings
@@ -130,9 +130,12 @@ class NoiseFloor:
         """
         size = np.abs(difference)
         strong = size > self.threshold
-        seeds = strong & (sum_3x3(strong.astype(np.int16)) >= 3)
-        seeds |= np.abs(sum_3x3(difference)) > self._patch_threshold
-        return ~self._noisy | (widened(seeds) & (size > self._beside_threshold))
+        seeds = np.abs(sum_3x3(difference)) > self._patch_threshold
+        if np.count_nonzero(strong) >= 3:
+            seeds |= strong & (sum_3x3(strong.view(np.uint8)) >= 3)
+        if not seeds.any():
+            return self._quiet_pixels
+        return self._quiet_pixels | (widened(seeds) & (size > self._beside_threshold))
 
     def look(self, difference: Int16, time_s: float) -> None:
         """Learn from a difference whose light was taken out.
@@ -193,13 +196,14 @@ class NoiseFloor:
         around = self._spread(np.sqrt(self._means(self._variance)))
         deviation = np.maximum(np.sqrt(self._variance), around)
         self._noisy: Bools = (around * SEEN > self._base + 1) | (deviation * SEEN_ALONE > self._base + 1)
+        self._quiet_pixels = ~self._noisy
         self.is_noisy = bool(self._noisy.any())
-        self._patch_threshold = TOGETHER * np.sqrt(sum_3x3(np.square(deviation)))
-        self._beside_threshold = deviation * BESIDE
+        self._patch_threshold = np.ceil(TOGETHER * np.sqrt(sum_3x3(np.square(deviation)))).astype(np.int16)
+        self._beside_threshold = (deviation * BESIDE).astype(np.int16)
         self._row_noise: Float32 = MEAN_OF_ABSOLUTE * deviation.mean(axis=1)
         self.threshold = self._base
         if self.is_noisy:
-            self.threshold = np.clip(np.ceil(ALONE * deviation), self._base, 255).astype(np.uint8)
+            self.threshold = np.clip(np.ceil(ALONE * deviation), self._base, 255).astype(np.int16)
 
     def _blocks(self, values: Float32) -> Float32:
         sums: Float32 = np.add.reduceat(np.add.reduceat(values, self._tops, axis=0), self._lefts, axis=1)
@@ -228,13 +232,14 @@ def sum_3x3(values: npt.NDArray[Value]) -> npt.NDArray[Value]:
     height, width = values.shape
     padded = np.zeros((height + 2, width + 2), values.dtype)
     padded[1:-1, 1:-1] = values
-    tall = padded[:-2] + padded[1:-1] + padded[2:]
-    total: npt.NDArray[Value] = tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]
+    tall = padded[:-2] + padded[1:-1]
+    tall += padded[2:]
+    total: npt.NDArray[Value] = tall[:, :-2] + tall[:, 1:-1]
+    total += tall[:, 2:]
     return total
 
 
 def widened(marked: Bools) -> Bools:
     """Mark also what lies beside what is marked, shape (height, width)."""
-    n_around: npt.NDArray[np.int16] = sum_3x3(marked.astype(np.int16))
-    wide: Bools = np.greater(n_around, 0)
+    wide: Bools = np.greater(sum_3x3(marked.view(np.uint8)), 0)
     return wide
