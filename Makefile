@@ -22,8 +22,9 @@ ON_PI := $(findstring rpi,$(shell uname -r))
 
 PACKAGES := gcc pkg-config libasound2-dev libsystemd-dev openssh-client
 PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
-# OpenCV wants the libraries, musicalgestures the program; both serve tests only.
+# OpenCV wants the libraries, musicalgestures ffmpeg; PulseAudio is a sound card in real time. All serve tests only.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),pulseaudio pulseaudio-utils libasound2-plugins)
 PACKAGES_PYTHON := python3 python3-venv python3-dev
 
 # One stamp a set of requirements, named after their content: a new content is a new stamp.

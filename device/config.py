@@ -85,6 +85,7 @@ class AudioConfig:
     rate_hz: Annotated[int, Range(8000, 192000)]
     period: Annotated[int, Range(16, 4096)]
     n_periods: Annotated[int, Range(2, 16)]
+    channels: Annotated[int, Range(1, 32)]
 
 
 @dataclass(frozen=True)

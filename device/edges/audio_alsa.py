@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import functools
 import logging
 import os
 import select
@@ -17,18 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.errors import AudioError
-from device.core.pcm import PcmEncoder, SampleFormat
+from device.core.pcm import PcmEncoder
+from device.edges.audio_alsa_open import FORMATS, load_alsa, open_pcm
 
 _log = logging.getLogger(__name__)
-
-# ALSA's names of the formats that can be played, the best first.
-_FORMATS: dict[str, SampleFormat] = {
-    "S32_LE": "int32",
-    "S24_3LE": "int24",
-    "S24_LE": "int24in32",
-    "S16_LE": "int16",
-    "FLOAT_LE": "float32",
-}
 
 # A card that underruns again and again while it is being filled, or takes nothing, is given up.
 _MAX_RESTARTS = 8
@@ -88,15 +78,15 @@ class AlsaOutput:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = pcm
-        self._alsa = _pyalsaaudio() if alsa is None else alsa
+        self._alsa = load_alsa() if alsa is None else alsa
         self._closed = True
-        self._pcm, info = self._open(rate_hz, period, n_periods, channels)
+        self._pcm, info = open_pcm(self._alsa, pcm, rate_hz, period, n_periods, channels)
         self._closed = False
         self.rate_hz = rate_hz
         self.period = int(info["period_size"])
         self.buffer = int(info["buffer_size"])
         self.n_channels = int(info["channels"])
-        self.sample_format = _FORMATS[info["format_name"]]
+        self.sample_format = FORMATS[info["format_name"]]
         self.n_xruns = 0
         if (self.period, self.buffer) != (period, period * n_periods):
             _log.info("%s has periods of %d in a buffer of %d samples", pcm, self.period, self.buffer)
@@ -156,65 +146,6 @@ class AlsaOutput:
         self._stop()  # close() alone waits for the buffer to drain, and for ever on a card that hangs.
         self._pcm.close()
 
-    def _open(self, rate_hz: int, period: int, n_periods: int, channels: int) -> tuple[Any, dict[str, Any]]:
-        """Open the card in the best format that it offers."""
-        wanted = next(iter(_FORMATS))
-        for _ in range(2):
-            pcm = self._pcm_in(wanted, rate_hz, period, n_periods, channels)
-            info = pcm.info()
-            try:
-                self._check_rate(pcm, info, rate_hz)
-                if info["format_name"] == wanted:
-                    return pcm, info
-                offered = pcm.getformats()
-                wanted = next((name for name in _FORMATS if name in offered), "")
-                if not wanted:
-                    raise AudioError(
-                        f"sound card {self.name!r} offers none of {', '.join(_FORMATS)}: use {_converting(self.name)!r}"
-                    )
-                if info["format_name"] == wanted:
-                    return pcm, info
-            except BaseException:
-                pcm.close()
-                raise
-            pcm.close()
-        raise AudioError(f"sound card {self.name!r} does not keep to {wanted}: use {_converting(self.name)!r}")
-
-    def _pcm_in(self, format_name: str, rate_hz: int, period: int, n_periods: int, channels: int) -> Any:
-        alsa = self._alsa
-        try:
-            return alsa.PCM(
-                type=alsa.PCM_PLAYBACK,
-                mode=alsa.PCM_NORMAL,
-                device=self.name,
-                rate=rate_hz,
-                channels=channels,
-                format=getattr(alsa, f"PCM_FORMAT_{format_name}"),
-                periodsize=period,
-                periods=n_periods,
-            )
-        except alsa.ALSAAudioError as error:
-            raise AudioError(self._refusal(str(error))) from error
-
-    def _refusal(self, reason: str) -> str:
-        """Say why the card could not be opened and what can be done."""
-        cards = list_cards(self._alsa)
-        there = f"there {'is' if len(cards) == 1 else 'are'} {', '.join(cards)}" if cards else "no card is plugged in"
-        if os.strerror(errno.EBUSY) in reason:
-            return f"sound card {self.name!r} is busy: stop the program that plays on it, or choose another; {there}"
-        if os.strerror(errno.EACCES) in reason:
-            return f"sound card {self.name!r} may not be used: add this user to the group audio"
-        if any(os.strerror(code) in reason for code in (errno.ENOENT, errno.ENODEV, errno.ENXIO)):
-            return f"there is no sound card {self.name!r}: plug it in or choose another; {there}"
-        return f"sound card {self.name!r} cannot be used ({reason}): choose another; {there}"
-
-    def _check_rate(self, pcm: Any, info: dict[str, Any], rate_hz: int) -> None:
-        if info["rate"] != rate_hz:
-            raise AudioError(
-                f"sound card {self.name!r} does not run at {rate_hz} Hz, only at {_rates(pcm.getrates())}: "
-                f"choose another card, or let ALSA convert with {_converting(self.name)!r}"
-            )
-
     def _check_open(self) -> None:
         if self._closed:
             raise AudioError(f"sound card {self.name!r} is closed: nothing more can be played on it")
@@ -225,16 +156,20 @@ class AlsaOutput:
         if n_free in (-errno.EPIPE, -errno.ESTRPIPE):
             return self.buffer
         if n_free < 0:
-            raise AudioError(f"sound card {self.name!r} is gone ({os.strerror(-n_free)}): plug it in again")
+            raise self._gone(os.strerror(-n_free))
         return n_free
 
     def _wait_once(self, missing_s: float, left_s: float) -> None:
         """Wait until the card says that there is room; if it says so and there is none, for as long as that takes."""
         ready = self._poll.poll(1000.0 * left_s)
-        if ready:
+        if not ready:
+            return
+        try:
             self._pcm.polldescriptors_revents(ready)  # Some plugins must be told that they were heard.
-            if self._room() < self.period:
-                self._sleep(missing_s)
+        except self._alsa.ALSAAudioError as error:
+            raise self._gone(error) from error
+        if self._room() < self.period:
+            self._sleep(missing_s)
 
     def _play(self, rest: memoryview) -> None:
         if self._filled and self._has_run_empty():
@@ -277,7 +212,7 @@ class AlsaOutput:
             if _SUSPENDED in reason:  # The machine slept; once stopped, the next write starts again.
                 self._stop()
                 return -errno.EPIPE
-            raise AudioError(f"sound card {self.name!r} is gone ({reason}): plug it in again") from error
+            raise self._gone(reason) from error
 
     def _has_run_empty(self) -> bool:
         """Look for an underrun since the last block: `write` in 0.10 often hides it, in 0.9 always."""
@@ -288,59 +223,11 @@ class AlsaOutput:
         self._stop()  # So that the next write, in every version, starts anew and does not report it again.
         return True
 
+    def _gone(self, reason: object) -> AudioError:
+        return AudioError(f"sound card {self.name!r} is gone ({reason}): plug it in again")
+
     def _stop(self) -> None:
         try:
             self._pcm.drop()
         except self._alsa.ALSAAudioError as error:
             _log.debug("%s could not be stopped: %s", self.name, error)
-
-
-def list_cards(alsa: ModuleType | Any = None) -> list[str]:
-    """Names of the sound cards that are plugged in, as `AlsaOutput` takes them ("hw:CARD=Device")."""
-    alsa = _pyalsaaudio() if alsa is None else alsa
-    return [f"hw:CARD={name}" for name in alsa.cards()]
-
-
-def _converting(pcm: str) -> str:
-    """Name of the same card with ALSA's conversions before it."""
-    return f"plug{pcm}" if pcm.startswith("hw:") else f"plug:{pcm}"
-
-
-def _rates(rates: int | tuple[int, int] | list[int]) -> str:
-    if isinstance(rates, int):
-        return f"{rates} Hz"
-    if isinstance(rates, tuple):
-        return f"{rates[0]} to {rates[1]} Hz"
-    return f"{', '.join(str(rate) for rate in rates)} Hz"
-
-
-def _pyalsaaudio() -> ModuleType:
-    try:
-        import alsaaudio
-    except ImportError as error:
-        raise AudioError(
-            "playing on a sound card needs pyalsaaudio: apt-get install gcc python3-dev libasound2-dev, "
-            "then pip install -r requirements-device.txt"
-        ) from error
-    _hush()
-    return alsaaudio  # type: ignore[no-any-return]
-
-
-@functools.cache
-def _hush() -> object:
-    """Send what alsa-lib prints on standard error to the debug log; our own error says it in one line.
-
-    The handler is returned so that it lives as long as the process.
-    """
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-
-    # C passes more arguments after these; they are not looked at.
-    def note(_file: bytes, _line: int, function: bytes, code: int, text: bytes) -> None:
-        _log.debug("alsa-lib: %s: %s (%d)", function, text, code)
-
-    handler = kind(note)
-    try:
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(handler)
-    except (OSError, AttributeError) as error:
-        _log.debug("alsa-lib keeps its own messages: %s", error)
-    return handler

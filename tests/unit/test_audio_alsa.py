@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from device.core.errors import AudioError
-from device.edges.audio_alsa import AlsaOutput, list_cards
+from device.edges.audio_alsa import AlsaOutput
+from device.edges.audio_alsa_open import list_cards
 
 PREPARED, RUNNING, XRUN, SETUP = "prepared", "running", "xrun", "setup"
 PERIOD, BUFFER, RATE_HZ = 128, 384, 48_000

@@ -29,7 +29,7 @@ HOMES = {
     "matplotlib": ("device/report.py", "trainer/"),
     "av": ("device/edges/camera_file.py", "trainer/"),
     "soundfile": ("device/edges/audio_wav.py", "trainer/"),
-    "alsaaudio": ("device/edges/audio_alsa.py",),
+    "alsaaudio": ("device/edges/audio_alsa_open.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
     "ai_edge_litert": ("device/edges/model_tflite.py",),
     "soxr": ("device/resampled.py", "trainer/"),
