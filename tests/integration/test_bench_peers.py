@@ -117,14 +117,32 @@ def test_make_installs_peers_for_the_bench_only_and_goes_on_without(arguments: l
         assert ("out/no-peers" in made.stdout) == (are_wanted and target == "bench")
 
 
-def test_make_says_why_peers_cannot_be_installed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("installed", "user", "why"),
+    [
+        ("torch", "1000", "/no/such/python"),
+        ("other", "1000", "packages are missing; run: sudo apt-get install -y torch"),
+        ("other", "0", "E: Unable to locate package torch"),
+    ],
+)
+def test_make_says_why_peers_cannot_be_installed(tmp_path: Path, installed: str, user: str, why: str) -> None:
+    programs = {
+        "id": f"echo {user}",
+        "dpkg-query": f"echo installed {installed}",
+        "apt-get": "echo E: Unable to locate package torch >&2; exit 100",
+    }
+    for name, source in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{source}\n")
+        (tmp_path / name).chmod(0o755)
+    python = "/no/such/python" if installed == "torch" else sys.executable
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     peers = tmp_path / "peers"
     made = subprocess.run(
-        ["make", str(peers / "ready"), f"PEERS={peers}", f"PEERS_READY={peers}/ready", "PEER_PACKAGES=",
-         "PEER_PYTHON=/no/such/python"],
-        cwd=ROOT, env=clean, capture_output=True, text=True, check=True,
+        ["make", str(peers / "ready"), f"PEERS={peers}", f"PEERS_READY={peers}/ready", "PEER_PACKAGES=torch",
+         f"PEER_PYTHON={python}"],
+        cwd=ROOT, env={**clean, "PATH": f"{tmp_path}:{clean['PATH']}"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "The peers cannot be measured: " in made.stdout
-    assert "/no/such/python" in (peers / "why-not").read_text()
-    assert not (peers / "ready").exists()
+    assert why in made.stdout.splitlines()[-1]
+    assert why in (peers / "why-not").read_text().splitlines()[-1]
+    assert [path.name for path in peers.iterdir()] == ["why-not"]
