@@ -19,7 +19,7 @@ from device.core.motiongram import Motion, Motiongram, MotionSettings
 from device.core.room_light import Light
 from device.core.room_noise import NoiseFloor
 from device.core.room_profile import RoomProfile, RoomSettings
-from device.core.room_size import TYPICAL_SIZE, DancerSize
+from device.core.room_size import TYPICAL_SIZE, DancerSize, Zoom
 
 Grey = npt.NDArray[np.uint8]
 
@@ -47,8 +47,8 @@ class RoomState:
         Height of the dancer as a share of the picture's.
     moved_s : float
         Seconds of motion that the size was learned from.
-    gain : float
-        What columns are multiplied by.
+    zoom : float
+        How many times larger the dancer is made.
     """
 
     n_frames: int
@@ -63,7 +63,7 @@ class RoomState:
     flicker: float
     size: float
     moved_s: float
-    gain: float
+    zoom: float
 
 
 class RoomMotiongram(Motiongram):
@@ -107,7 +107,13 @@ class RoomMotiongram(Motiongram):
         self._noise = NoiseFloor(settings.height, settings.width, self._threshold, adapt, noise)
         is_measured = profile is not None and profile.has_danced
         self._has_danced = is_measured
-        self._size = DancerSize(adapt.size_s, profile.size if profile is not None and is_measured else TYPICAL_SIZE)
+        self._size = DancerSize(
+            settings.height,
+            settings.width,
+            adapt.size_s,
+            profile.size if profile is not None and is_measured else TYPICAL_SIZE,
+        )
+        self._zoom = Zoom(settings.height, settings.width)
         self._n_frames = 0
         self._moved_share = 0.0
 
@@ -135,13 +141,13 @@ class RoomMotiongram(Motiongram):
             flicker=self._flicker,
             size=self._size.size,
             moved_s=self._size.moved_s,
-            gain=self.gain,
+            zoom=self.zoom,
         )
 
     @property
-    def gain(self) -> float:
-        """What columns are multiplied by."""
-        return self._adapt.gain or self._size.gain
+    def zoom(self) -> float:
+        """How many times larger the dancer is made."""
+        return self._adapt.zoom or self._size.zoom
 
     @property
     def _flicker(self) -> float:
@@ -160,7 +166,7 @@ class RoomMotiongram(Motiongram):
         if is_due:
             self._noise.look(np.subtract(frame.grey, lit, dtype=np.int16), frame.time_s)
             if self._noise.learned_share > 0.0:  # until then it might be noise that is as tall as the picture
-                self._size.look(motion.column[: self.settings.height], frame.time_s)
+                self._size.look(motion.column, frame.time_s)
         return self._as_if_near(motion)
 
     def _filtered(self, grey: Grey, earlier: Grey) -> Grey:
@@ -170,7 +176,8 @@ class RoomMotiongram(Motiongram):
         return moved
 
     def _as_if_near(self, motion: Motion) -> Motion:
-        gain = self.gain
-        if gain == 1.0:
+        zoom = self.zoom
+        if zoom == 1.0 or motion.quantity == 0.0:
             return motion
-        return replace(motion, column=motion.column * np.float32(gain), quantity=motion.quantity * gain)
+        column = self._zoom.apply(motion.column, zoom, self._size.centre_px)
+        return replace(motion, column=column, quantity=motion.quantity * zoom**2)

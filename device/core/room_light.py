@@ -31,8 +31,9 @@ BADLY, CHOOSE_EVERY = 0.3, 16
 WIDE, ONE_SIDED = 0.3, 0.9
 """A step of light changes at least the one share of the pixels, and of those the other to one side. A body that fills
 half of the picture changes fewer at once, and takes on one of its sides what it leaves on the other."""
-SUDDEN, ONE_SIDED_SUDDEN, TIMES = 0.1, 0.95, 5.0
-"""A step that lights a part of the picture changes so much of it, to one side, and so many times what moved before."""
+SUDDEN, ONE_SIDED_SUDDEN, SUDDEN_ALL, TIMES = 0.1, 0.95, 0.5, 5.0
+"""A step that lights a part of the picture changes so much of it, to one side, or so much to either, and so many times
+what moved before."""
 LEFT_OVER = 0.02
 """Share of the pixels that may differ, beside half as many again as moved before, for light to be explained."""
 SUPPRESSED_S = 2.0
@@ -207,8 +208,9 @@ def step_kinds(difference: Int16, threshold: int | Int16, moved_share: float) ->
     n_down = np.count_nonzero(-difference > threshold)
     n_one_side, n_all = max(n_up, n_down), n_up + n_down
     is_wide = n_one_side >= WIDE * difference.size and n_one_side >= ONE_SIDED * n_all
-    least = max(SUDDEN, TIMES * moved_share) * difference.size
-    return is_wide, n_one_side >= least and n_one_side >= ONE_SIDED_SUDDEN * n_all
+    times = TIMES * moved_share
+    is_part = n_one_side >= max(SUDDEN, times) * difference.size and n_one_side >= ONE_SIDED_SUDDEN * n_all
+    return is_wide, is_part or n_all >= max(SUDDEN_ALL, times) * difference.size
 
 
 def is_explained(now: Grey, lit: Grey, threshold: int | Int16, moved_share: float) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.errors import ConfigError
-from device.core.room_size import LARGEST_GAIN, SMALLEST_GAIN
+from device.core.room_size import LARGEST_SIZE, LARGEST_ZOOM, SMALLEST_SIZE, SMALLEST_ZOOM
 
 Float32 = npt.NDArray[np.float32]
 
@@ -36,8 +36,8 @@ class RoomSettings:
         A part of the picture must have been quiet for this long before its noise is learned, in seconds.
     learn_s : float
         Time constant with which noise is learned anew, in seconds.
-    gain : float
-        What columns are multiplied by, 0.5 to 4; 0: learn it from the dancer's size.
+    zoom : float
+        How many times larger dancers are made, 0.7 to 2; 0: learn it from their height in the picture.
     size_s : float
         How slowly the dancer's size is learned, in seconds of motion.
 
@@ -50,16 +50,16 @@ class RoomSettings:
     adapt: bool = True
     quiet_s: float = 3.0
     learn_s: float = 10.0
-    gain: float = 0.0
+    zoom: float = 0.0
     size_s: float = 20.0
 
     def __post_init__(self) -> None:
         for name in ("quiet_s", "learn_s", "size_s"):
             if not 0.0 < getattr(self, name) <= 86_400.0:
                 raise ConfigError(f"room.{name} = {getattr(self, name)} cannot be used: set it above 0, up to a day")
-        if self.gain != 0.0 and not SMALLEST_GAIN <= self.gain <= LARGEST_GAIN:
+        if self.zoom != 0.0 and not SMALLEST_ZOOM <= self.zoom <= LARGEST_ZOOM:
             raise ConfigError(
-                f"room.gain = {self.gain} cannot be used: set {SMALLEST_GAIN:g} to {LARGEST_GAIN:g}, or 0 to learn it"
+                f"room.zoom = {self.zoom} cannot be used: set {SMALLEST_ZOOM:g} to {LARGEST_ZOOM:g}, or 0 to learn it"
             )
 
 
@@ -110,7 +110,7 @@ class RoomProfile:
         return cls(
             noise=_noise(document["noise_in_tenths"]),
             flicker=_number(document, "flicker", 0.0, 255.0),
-            size=_number(document, "size", 0.05, 2.0),
+            size=_number(document, "size", SMALLEST_SIZE, LARGEST_SIZE),
             has_danced=_boolean(document, "has_danced"),
         )
 
