@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,27 @@ def open_clip(path: Path, height: int, width: int) -> Camera:
 
 @contextmanager
 def open_card(pcm: str, rate_hz: int, config: AudioConfig) -> Iterator[AudioOutput]:
-    """Open a sound card; it must be there and stay there."""
+    """Open a sound card that must be there, and stay."""
+    with closing(_alsa(pcm, rate_hz, config)) as card:
+        yield card
+
+
+@contextmanager
+def open_steady_card(pcm: str, rate_hz: int, config: AudioConfig, must_be_there: bool = False) -> Iterator[AudioOutput]:
+    """Open a sound card that may go and come back, and be absent at first, unless it must be there then."""
+    from device.steady import SteadyOutput
+
+    if must_be_there:
+        _alsa(pcm, rate_hz, config).close()
+    open_card = partial(_alsa, pcm, rate_hz, config)
+    with closing(SteadyOutput(open_card, rate_hz, config.period, config.n_periods, MonotonicClock())) as steady:
+        yield steady
+
+
+def _alsa(pcm: str, rate_hz: int, config: AudioConfig) -> AudioOutput:
     from device.edges.audio_alsa import AlsaOutput
 
-    with closing(AlsaOutput(pcm, rate_hz, config.period, config.n_periods)) as card:
-        yield card
+    return AlsaOutput(pcm, rate_hz, config.period, config.n_periods, config.channels)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
     from device.live import Live, LiveSettings
     from device.model_process import Playing
     from device.models import read_manifest
-    from device.openers import open_card, open_clip, open_paced_wav
+    from device.openers import open_clip, open_paced_wav, open_steady_card
     from device.realtime import Urgency
 
     manifest = read_manifest(path)
@@ -113,7 +113,10 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
         is_clip=True,
         seconds=plan.seconds,
     )
-    open_output = partial(open_paced_wav if is_wav else open_card, plan.target, settings.rate_hz, config.audio)
+    if is_wav:
+        open_output = partial(open_paced_wav, plan.target, settings.rate_hz, config.audio)
+    else:
+        open_output = partial(open_steady_card, plan.target, settings.rate_hz, config.audio, must_be_there=True)
     live = Live(
         partial(open_clip, plan.clip, height, width), open_output, path, settings, keeps_tape=plan.report is not None
     )

@@ -25,6 +25,7 @@ from device.process import Part, run_part
 from device.realtime import Urgency, be_urgent, freeze_garbage
 from device.scores import SharedScores
 from device.shared import Bell, Layout, SharedArrays
+from device.steady import SteadyOutput
 from device.tape import Tape
 from device.voice import Voice
 
@@ -32,7 +33,9 @@ OpenOutput = Callable[[], AbstractContextManager[AudioOutput]]
 """Opens the output, in its own process, and closes it; what is left by an exception is not kept. Must be picklable."""
 
 LARGEST_LEAD_S = 0.5
-"""A device that waits for nothing (ALSA's null) is held back when it has taken so much more than was played."""
+LARGEST_DRIFT = 0.001
+"""A device that waits for nothing (ALSA's null) is held back when it has taken so much more than was played; one whose
+clock is a little fast is not, however long it plays."""
 LONGEST_BLOCK = 4096
 CHANGE_POLL_S = 0.005
 LONGEST_WAIT_S = 0.1
@@ -161,8 +164,9 @@ class SoundLoop:
                 return
         begin_s = self._clock.now_s()
         while self._play_block():
-            ahead_s = (self._n_samples - self._output.buffer) / self._output.rate_hz - (self._clock.now_s() - begin_s)
-            self._clock.wait(ahead_s - LARGEST_LEAD_S)
+            elapsed_s = self._clock.now_s() - begin_s
+            ahead_s = (self._n_samples - self._output.buffer) / self._output.rate_hz - elapsed_s
+            self._clock.wait(ahead_s - LARGEST_LEAD_S - LARGEST_DRIFT * elapsed_s)
 
     def _play_block(self) -> bool:
         output, clock = self._output, self._clock
@@ -183,6 +187,9 @@ class SoundLoop:
         meter.set("n_xruns", output.n_xruns)
         meter.add_stage("synth", made_s - started_s)
         meter.add_stage("write", handed_over_s - made_s)
+        if isinstance(output, SteadyOutput):
+            meter.set("is_card_live", output.is_live)
+            meter.set("n_card_losses", output.n_lost)
         if news is not None:
             # The card's buffer is full now, and this block is the last in it.
             queued_s = max(0, output.buffer - n) / output.rate_hz

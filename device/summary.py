@@ -45,6 +45,7 @@ def summarise(plan: Plan, done: Performed) -> dict[str, object]:
         "n_bad_spectra": performance.n_bad_spectra,
         "n_blocks": performance.n_blocks,
         "n_xruns": performance.n_xruns,
+        "n_card_losses": performance.n_card_losses,
         "rtf": round(performance.rtf, 5),
         "latency_ms": {
             "engine": performance.engine.figures(),
@@ -67,6 +68,8 @@ def describe(plan: Plan, summary: dict[str, object], performance: Performance) -
         f"sound     {plan.audio}:{plan.target}",
     ]
     lines += [f"machine   {note}" for note in performance.notes]
+    if performance.n_card_losses:
+        lines.append(f"trouble   the sound card went away {performance.n_card_losses} times")
     if performance.n_dropped_frames or performance.n_bad_spectra:
         lines.append(
             f"trouble   {performance.n_dropped_frames} frames came out of order, "
