@@ -45,14 +45,16 @@ def ramp() -> npt.NDArray[np.int64]:
 def play(output: AlsaOutput, steps: npt.NDArray[np.int64], n_block: int = 128) -> None:
     sound = (steps / 2**15).astype(np.float32)
     for first in range(0, len(sound), n_block):
+        output.wait()
         output.write(sound[first : first + n_block])
     output.close()
 
 
-def test_file_plugin_gets_every_sample_bit_by_bit(configure: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
+def test_file_plugin_gets_every_sample_bit_by_bit(configure: Callable[[str], Path], rate_hz: int) -> None:
     played = configure('type file slave.pcm "null" file "PLAYED" format "raw"')
-    output = AlsaOutput("stage")
-    assert (output.rate_hz, output.period, output.buffer, output.n_channels) == (48_000, 128, 384, 2)
+    output = AlsaOutput("stage", rate_hz)
+    assert (output.rate_hz, output.period, output.buffer, output.n_channels) == (rate_hz, 128, 384, 2)
     play(output, ramp())
     heard = np.fromfile(played, "<i4").reshape(-1, 2)
     assert not heard[:LEAD].any()
@@ -88,6 +90,35 @@ def test_card_with_one_format_gets_it_bit_by_bit(
         n_bits = 24 if shift == 8 else n_bytes * 8
         heard = (heard & (2**n_bits - 1)) - ((heard >> (n_bits - 1)) & 1) * 2**n_bits
     np.testing.assert_array_equal(heard[LEAD:], np.repeat(ramp()[:, None] << shift, n_channels, axis=1))
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 4, 8])
+def test_a_card_that_can_do_all_is_asked_for_the_channels_that_are_wanted(
+    configure: Callable[[str], Path], n_channels: int
+) -> None:
+    played = configure('type dancecard file "PLAYED" format "S16_LE"')
+    output = AlsaOutput("stage", channels=n_channels)
+    assert output.n_channels == n_channels
+    play(output, ramp())
+    heard = np.fromfile(played, "<i2").reshape(-1, n_channels)
+    np.testing.assert_array_equal(heard[LEAD:], np.repeat(ramp()[:, None], n_channels, axis=1))
+
+
+def test_the_write_that_finds_an_underrun_plays_its_own_block_and_the_next_finds_room(
+    configure: Callable[[str], Path],
+) -> None:
+    played = configure('type dancecard file "PLAYED" format "S16_LE" channels 1 underrun_at 1000')
+    output = AlsaOutput("stage")
+    block = np.full(128, 0.25, np.float32)
+    while output.n_xruns == 0:
+        output.wait()
+        output.write(block)
+    assert output._pcm.state() == output._alsa.PCM_STATE_RUNNING
+    output.wait()
+    assert output._pcm.avail() >= output.period
+    output.close()
+    runs = [(int(value), len(list(run))) for value, run in groupby(np.fromfile(played, "<i2"))]
+    assert runs == [(0, LEAD), (8192, 768), (0, LEAD), (8192, 128)]
 
 
 def test_sizes_are_the_cards_not_the_asked(configure: Callable[[str], Path]) -> None:
@@ -140,6 +171,8 @@ def test_pulled_out_card_is_an_error_and_closes(configure: Callable[[str], Path]
     output.close()
     with pytest.raises(AudioError, match="is closed"):
         output.write(np.zeros(128, np.float32))
+    with pytest.raises(AudioError, match="is closed"):
+        output.wait()
 
 
 def test_missing_card_prints_nothing_of_alsa_lib() -> None:
@@ -171,6 +204,7 @@ def test_write_sets_no_memory_aside(configure: Callable[[str], Path]) -> None:
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for _ in range(1000):
+        output.wait()
         output.write(block)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
