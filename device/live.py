@@ -22,7 +22,7 @@ from device.model_process import ModelFacts, ModelSetup, Playing, check_frames, 
 from device.models import read_manifest
 from device.performance import Meter, Performance, meter_layout
 from device.player import n_steps_of
-from device.process import Child, wait_for_any
+from device.process import Child, PartEndedError, wait_for_any
 from device.realtime import Urgency
 from device.scores import score_layout
 from device.shared import Bell, SharedArrays
@@ -140,10 +140,9 @@ class Live:
         self._sound = Station("sound", self._start_sound)
         self._deck = self._new_deck(bundle, 0)
         self._voiced: _Deck | None = None
-        self._is_danced = False
 
     def start(self) -> None:
-        """Start all processes; all are ready when this returns.
+        """Start all processes; the sound runs when this returns, and all are ready unless the settings are patient.
 
         Raises
         ------
@@ -154,10 +153,11 @@ class Live:
             for station in self._stations():
                 station.start()
             deadline_s = time.monotonic() + READY_S
-            while not self._is_danced:
+            while self._voiced is None or not (self._camera.is_ready or self.settings.is_patient):
                 self.watch()
                 if time.monotonic() > deadline_s:
-                    raise ModelError(f"bundle {self._deck.bundle} was not ready within {READY_S:g} s: choose another")
+                    waited_for = ", ".join(station.name for station in self._stations() if not station.is_ready)
+                    raise PartEndedError(f"not ready within {READY_S:g} s: {waited_for}; look at the log")
         except BaseException:
             self.close()
             raise
@@ -338,7 +338,6 @@ class Live:
         """Let frames come, once they can be heard."""
         if self._camera.is_ready and self._voiced is not None:
             self._camera.tell("go")
-            self._is_danced = True
 
     def _on_last_frame(self, duration_s: float) -> None:
         if duration_s == 0.0:
