@@ -86,6 +86,7 @@ class AudioConfig:
     period: Annotated[int, Range(16, 4096)]
     n_periods: Annotated[int, Range(2, 16)]
     channels: Annotated[int, Range(1, 32)]
+    peak_db: Annotated[float, Range(-40, 0)]
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,18 @@ class EngineConfig:
 
 
 @dataclass(frozen=True)
+class RoomConfig:
+    """What is known of the room, and how the rest is learned; an empty `profile` is the machine's own, if any."""
+
+    profile: str
+    adapt: bool
+    quiet_s: Annotated[float, Range(0.1, 3600)]
+    learn_s: Annotated[float, Range(0.1, 86400)]
+    zoom: Annotated[float, Range(0.7, 2, also=(0,))]
+    size_s: Annotated[float, Range(0.1, 86400)]
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, one section a field.
 
@@ -126,6 +139,7 @@ class Config:
     audio: AudioConfig
     model: ModelConfig
     engine: EngineConfig
+    room: RoomConfig
     origins: dict[str, str]
 
 
@@ -137,6 +151,7 @@ _SECTIONS: dict[str, type] = {
     "audio": AudioConfig,
     "model": ModelConfig,
     "engine": EngineConfig,
+    "room": RoomConfig,
 }
 
 

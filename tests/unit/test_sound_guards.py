@@ -1,4 +1,4 @@
-"""The small pure parts of the engine: limiter, fade, noise, latencies."""
+"""The small pure parts of the engine: fade, noise, latencies."""
 
 from __future__ import annotations
 
@@ -7,35 +7,9 @@ import pytest
 
 from device.core.fade import RELEASE_S, RISE_S, Fade
 from device.core.latency import BIN_MS, N_BINS, LatencyHistogram
-from device.core.limiter import KNEE, limit_peaks
 from device.core.noise import SlowNoise
 
 RATE_HZ = 48_000
-
-
-def test_the_limiter_leaves_what_is_below_its_knee_as_it_is() -> None:
-    block = np.linspace(-KNEE, KNEE, 1001, dtype=np.float32)
-    block = block[np.abs(block) <= KNEE]
-    before = block.copy()
-    limit_peaks(block)
-    assert block.tobytes() == before.tobytes()
-
-
-def test_the_limiter_bends_without_a_corner_and_never_passes_full_scale() -> None:
-    level = np.linspace(-4.0, 4.0, 80_001)
-    block = level.astype(np.float32)
-    limit_peaks(block)
-    assert np.abs(block).max() <= 1.0
-    assert (np.diff(block.astype(np.float64)) >= 0).all()
-    slope = np.diff(block.astype(np.float64)) / np.diff(level)
-    assert np.abs(np.diff(slope[np.abs(level[1:]) < 1.0])).max() < 0.01
-    assert np.array_equal(block, -block[::-1])
-
-
-def test_the_limiter_turns_what_is_no_number_into_silence() -> None:
-    block = np.array([np.nan, np.inf, -np.inf, 0.5, 1e30], np.float32)
-    limit_peaks(block)
-    assert block.tolist() == [0.0, 1.0, -1.0, 0.5, 1.0]
 
 
 def gains(fade: Fade, n: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
