@@ -17,6 +17,7 @@ from tests.bench.growth import measure_growth
 from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
 from tests.bench.results import body, describe_bundle, machine, page
+from tests.bench.training import measure_training
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -25,6 +26,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "peers": measure_peers,
     "growth": measure_growth,
     "macs": measure_macs,
+    "training": measure_training,
 }
 """In the order in which they are measured and shown."""
 

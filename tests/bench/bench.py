@@ -42,6 +42,8 @@ class Effort:
     latents : tuple of int
     peer_s : float
         Sound that each peer makes for a figure.
+    takes_s : float
+        Takes that a bundle is trained from.
     """
 
     n_frames: int = 2000
@@ -57,6 +59,7 @@ class Effort:
     segments_s: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0)
     latents: tuple[int, ...] = (8, 16, 32, 64)
     peer_s: float = 20.0
+    takes_s: float = 600.0
 
 
 @dataclass(frozen=True)

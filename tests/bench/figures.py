@@ -13,6 +13,7 @@ ENGINE_P99_MS = 8.0
 CHAIN_RTF = 0.05
 START_S = 1.5
 MEMORY_MB = 250.0
+TRAINING_MIN = 5.0
 
 
 @dataclass(frozen=True)
