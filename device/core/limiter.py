@@ -36,7 +36,8 @@ def limit_peaks(block: npt.NDArray[np.float32], peak: float = amplitude(PEAK_DB)
         return
     block[np.isnan(block)] = 0.0
     loud = np.flatnonzero(np.abs(block) > knee)
-    above = np.abs(block[loud]) - knee
+    # Far above the peak the tangent is 1, and 1e38 over a small knee would be more than float32 holds.
+    above = np.minimum(np.abs(block[loud]) - knee, 32 * (peak - knee))
     # In float32 the sum may be rounded up: the peak is a promise.
     bent = np.minimum(knee + (peak - knee) * np.tanh(above / (peak - knee)), rounded_down(peak))
     block[loud] = np.copysign(bent, block[loud])
