@@ -234,7 +234,12 @@ class SharedScores:
             return self._news
         self._n_read = n
         serial = int(record["score"])
-        score = self._news.score if self._news is not None and serial == self._serial else self._score(serial)
+        if serial < 0:  # None was begun yet: in segment mode frames come before the first segment is whole.
+            score = self.rest
+        elif self._news is not None and serial == self._serial:
+            score = self._news.score
+        else:
+            score = self._score(serial)
         self._serial = serial
         self._news = News(score, float(record["arrival_s"]), float(record["hold_s"]), float(record["published_s"]))
         return self._news
