@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 PRELOADED = ["device.camera_process", "device.model_process", "device.sound_process"]
 END_S = 2.0
-"""A process that was asked to end and has not by then is killed."""
+"""A process that was killed is gone by then, unless a driver keeps it."""
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(PRELOADED)
@@ -147,9 +147,7 @@ class Child:
         """End the process, by force if it has not ended by itself in this time."""
         self._process.join(patience_s)
         if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(END_S)
-        if self._process.is_alive():
+            # No gentler: it tidies nothing up at a signal, and one that is stopped would only hear this one.
             self._process.kill()
             self._process.join(END_S)
         self._connection.close()
