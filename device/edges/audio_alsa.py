@@ -27,6 +27,9 @@ _MAX_REFUSALS = 100
 # Who waits for room looks this often whether it should stop.
 _LONGEST_WAIT_S = 0.1
 
+# A card that plays nothing for so long is given up; the kernel alone would hold the audio thread for 10 s.
+_LONGEST_STANDSTILL_S = 3.0
+
 _UNDERRUN = os.strerror(errno.EPIPE)
 _SUSPENDED = os.strerror(errno.ESTRPIPE)
 
@@ -114,14 +117,7 @@ class AlsaOutput:
             The card is gone, or closed.
         """
         self._check_open()
-        if not (self._filled and self._tells_room):
-            return
-        until_s = self._monotonic_s() + _LONGEST_WAIT_S
-        while self._pcm.state() == self._alsa.PCM_STATE_RUNNING and (n_missing := self.period - self._room()) > 0:
-            left_s = until_s - self._monotonic_s()
-            if left_s <= 0.0:
-                return
-            self._wait_once(min(n_missing / self.rate_hz, left_s), left_s)
+        self._wait_for(self.period, _LONGEST_WAIT_S)
 
     def write(self, block: npt.NDArray[np.float32]) -> None:
         """Hand over one block of any length, waiting until there is room for it.
@@ -132,7 +128,7 @@ class AlsaOutput:
         Raises
         ------
         AudioError
-            The card is gone, or closed, or takes nothing.
+            The card is gone, or closed, or takes nothing, or stands still for 3 s.
         """
         self._check_open()
         for first in range(0, len(block), self._encoder.n_max):
@@ -158,6 +154,20 @@ class AlsaOutput:
         if n_free < 0:
             raise self._gone(os.strerror(-n_free))
         return n_free
+
+    def _wait_for(self, n_samples: int, longest_s: float) -> bool:
+        """Wait until so many samples can be written without waiting; False if that takes longer."""
+        until_s = self._monotonic_s() + longest_s
+        while self._is_running() and (n_missing := n_samples - self._room()) > 0:
+            left_s = until_s - self._monotonic_s()
+            if left_s <= 0.0:
+                return False
+            self._wait_once(min(n_missing / self.rate_hz, left_s), left_s)
+        return True
+
+    def _is_running(self) -> bool:
+        """Tell whether there is something to wait for; what does not tell its room waits in its own `write`."""
+        return self._tells_room and bool(self._pcm.state() == self._alsa.PCM_STATE_RUNNING)
 
     def _wait_once(self, missing_s: float, left_s: float) -> None:
         """Wait until the card says that there is room; if it says so and there is none, for as long as that takes."""
@@ -190,7 +200,7 @@ class AlsaOutput:
         """Write all of it; after an underrun `_filled` is False, and what was not written is given back."""
         n_refusals = 0
         while rest:
-            n_written = self._write_some(rest)
+            n_written = self._write_some(self._piece_that_fits(rest))
             if n_written == -errno.EPIPE:
                 self.n_xruns += 1
                 self._filled = False
@@ -200,6 +210,15 @@ class AlsaOutput:
                 raise AudioError(f"sound card {self.name!r} takes no sound: unplug it and plug it in again")
             rest = rest[n_written * self._encoder.frame_bytes :]
         return rest
+
+    def _piece_that_fits(self, rest: memoryview) -> memoryview:
+        """Wait until a piece can be written: a period of a card that runs, all of one that is to be filled."""
+        if not self._is_running():
+            return rest
+        piece = rest[: self.period * self._encoder.frame_bytes]
+        if not self._wait_for(len(piece) // self._encoder.frame_bytes, _LONGEST_STANDSTILL_S):
+            raise AudioError(f"sound card {self.name!r} stands still: unplug it and plug it in again")
+        return piece
 
     def _write_some(self, samples: memoryview) -> int:
         """Write what fits; the number of samples written, or -EPIPE after an underrun, whatever the version says."""

@@ -41,10 +41,12 @@ class Card:
         self.held: list[float] = []
         self.heard: list[float] = []
         self.calls: list[str] = []
+        self.n_at_start: list[int] = []
+        self.n_least_held = BUFFER
         if version == "0.11":
             self.avail = self._avail
         if version != "0.9":
-            self.state = lambda: XRUN if self.condition == XRUN and self.tells else RUNNING
+            self.state = lambda: RUNNING if self.condition == XRUN and not self.tells else self.condition
 
     def info(self) -> dict[str, Any]:
         return {
@@ -65,6 +67,7 @@ class Card:
             if n_samples > len(self.held):
                 self.condition = XRUN
             self.held = self.held[n_samples:]
+            self.n_least_held = min(self.n_least_held, len(self.held))
 
     def write(self, data: memoryview) -> int:
         assert self.condition != "closed"
@@ -78,6 +81,8 @@ class Card:
             if self.version == "0.11":
                 return -errno.EPIPE
         samples = np.frombuffer(data, np.float32)[: self.longest_write].tolist()
+        if self.condition == PREPARED:
+            self.n_at_start.append(len(samples))
         self.condition = RUNNING
         for first in range(0, len(samples), PERIOD):
             block = samples[first : first + PERIOD]
@@ -159,6 +164,7 @@ def test_first_block_is_heard_after_a_full_buffer_less_itself(version: str, tell
     output = opened(card)
     output.write(block(0.5))
     assert len(card.held) == BUFFER
+    assert card.n_at_start == [BUFFER - PERIOD]  # at once: it plays from the first sample on
     card.pass_time(BUFFER)
     assert card.heard == LEAD + [0.5] * PERIOD
     assert output.n_xruns == 0
@@ -232,7 +238,7 @@ def test_a_card_that_says_ready_too_soon_is_not_asked_again_and_again() -> None:
     assert (card.now, card.n_asked) == (PERIOD, 1)
 
 
-def test_a_card_that_stands_still_is_waited_for_a_tenth_of_a_second_at_most() -> None:
+def test_a_card_that_stands_still_is_waited_for_a_tenth_of_a_second_and_given_up_after_three() -> None:
     class Still(Card):
         def pass_time(self, n_samples: int) -> None:
             self.now += n_samples
@@ -242,20 +248,36 @@ def test_a_card_that_stands_still_is_waited_for_a_tenth_of_a_second_at_most() ->
     output.write(block(0.5))
     output.wait()
     assert PERIOD < card.now <= 0.1 * RATE_HZ + PERIOD
+    with pytest.raises(AudioError, match="'stage' stands still: unplug it and plug it in again"):
+        output.write(block(0.5))
+    assert card.now <= 3.2 * RATE_HZ
 
 
 def test_who_waits_for_a_card_that_is_gone_or_closed_is_told() -> None:
-    class Gone(Card):
-        def _avail(self) -> int:
-            return -errno.ENODEV
+    class Fragile(Card):
+        is_there = True
 
-    output = opened(Gone("0.11", tells=True))
+        def _avail(self) -> int:
+            return super()._avail() if self.is_there else -errno.ENODEV
+
+    card = Fragile("0.11", tells=True)
+    output = opened(card)
     output.write(block(0.5))
+    card.is_there = False
     with pytest.raises(AudioError, match=r"'stage' is gone \(No such device\): plug it in again"):
         output.wait()
     output.close()
     with pytest.raises(AudioError, match="is closed"):
         output.wait()
+
+
+def test_a_long_block_does_not_wait_until_the_card_is_empty() -> None:
+    card = Card("0.11", tells=True)
+    output = opened(card)
+    output.write(np.full(BUFFER, 0.5, np.float32))
+    output.write(np.full(10 * PERIOD, 0.5, np.float32))
+    assert card.n_least_held == BUFFER - PERIOD
+    assert output.n_xruns == 0
 
 
 @pytest.mark.parametrize("longest_write", [1, 50, 129])
