@@ -67,7 +67,8 @@ class Card:
             if n_samples > len(self.held):
                 self.condition = XRUN
             self.held = self.held[n_samples:]
-            self.n_least_held = min(self.n_least_held, len(self.held))
+            if n_samples:
+                self.n_least_held = min(self.n_least_held, len(self.held))
 
     def write(self, data: memoryview) -> int:
         assert self.condition != "closed"
