@@ -175,7 +175,11 @@ class NoiseFloor:
         self.n_moving_chunks += bool(moves.any())
         # An arm that moves at the edge of a block is about to enter the next.
         self._quiet_s = np.where(widened(moves), 0.0, self._quiet_s + chunk_s)
-        may_learn = self._quiet_s >= self._settings.quiet_s
+        # An empty room that is noisy should not be heard for longer than it takes to see that nobody is there.
+        is_first_look = (self._n_learned == 0) & (not moves.any())
+        may_learn = is_first_look | (self._quiet_s >= self._settings.quiet_s)
+        # So short a look says little of single pixels.
+        lone = np.where(self._spread(is_first_look) > 0, self._spread(lone_of_block), lone)
         is_too_high = (self._n_learned > 0) & (lone_of_block < TOO_HIGH * self._means(self._variance))
         weight = np.maximum(1.0 / (self._n_learned + 1), min(1.0, chunk_s / self._settings.learn_s)) * may_learn
         weight = np.where(is_too_high, np.maximum(weight, FALL), weight)
