@@ -17,6 +17,7 @@ import numpy as np
 
 from device.core.errors import CameraError, ConfigError
 from device.core.frame import Frame
+from device.core.limiter import PEAK_DB, amplitude
 from device.core.synth import Synth
 from device.core.timeline import Timeline
 from device.edges.audio import AudioOutput
@@ -70,6 +71,7 @@ def run_virtual(
     tape: Tape | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    peak: float = amplitude(PEAK_DB),
 ) -> Performance:
     """Play events as fast as possible.
 
@@ -93,6 +95,8 @@ def run_virtual(
         Told the seconds played, for each frame.
     stop : threading.Event, optional
         Ends the performance early, with a short fade.
+    peak : float
+        See `Mixer`.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def run_virtual(
             "set audio.period or audio.n_periods lower"
         )
     stop = stop or threading.Event()
-    desk, timeline = _Desk(voice, output, tape), Timeline()
+    desk, timeline = _Desk(voice, output, tape, peak), Timeline()
     timed = _timed(events, timeline, seconds)
     following = next(timed, None)
     if following is None:
@@ -190,9 +194,9 @@ def _take(event: Event, time_s: float, player: Player, meter: Meter, tape: Tape 
 class _Desk:
     """A mixer and an output, with their counts."""
 
-    def __init__(self, voice: Voice, output: AudioOutput, tape: Tape | None) -> None:
+    def __init__(self, voice: Voice, output: AudioOutput, tape: Tape | None, peak: float) -> None:
         self.meter = Meter(output.rate_hz)
-        self.mixer = Mixer(output.rate_hz)
+        self.mixer = Mixer(output.rate_hz, peak)
         self.mixer.take_over(voice)
         self.n_samples = 0
         self._output = output

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from device.camera_process import CameraSetup, OpenCamera, camera_main
 from device.core.bundle import Manifest
 from device.core.errors import AudioError, CameraError, ModelError
+from device.core.limiter import PEAK_DB, amplitude
+from device.core.room_profile import RoomProfile, RoomSettings
 from device.engine import n_at_end
 from device.frame_bus import FrameBus
 from device.model_process import ModelFacts, ModelSetup, Playing, check_frames, model_main
@@ -59,6 +61,10 @@ class LiveSettings:
         The camera is a video: the sound begins with its first frame and ends after its last.
     seconds : float or None
         Frames from this time on after the first are left out.
+    peak : float
+        Amplitude that nothing passes.
+    room : RoomSettings
+        How the room is learned.
     """
 
     playing: Playing
@@ -70,6 +76,8 @@ class LiveSettings:
     is_patient: bool = True
     is_clip: bool = False
     seconds: float | None = None
+    peak: float = amplitude(PEAK_DB)
+    room: RoomSettings = field(default_factory=RoomSettings)
 
 
 @dataclass(eq=False)
@@ -96,6 +104,8 @@ class Live:
     bundle : Path
         What plays first.
     settings : LiveSettings
+    room : RoomProfile, optional
+        What is known of the room.
     keeps_tape : bool
         Whether columns and sound are kept, for a report.
 
@@ -103,6 +113,8 @@ class Live:
     ----------
     meter : Meter
         All counts, at any time.
+    room : RoomProfile or None
+        What has been learned of the room; the next model starts with it.
     tape : Tape or None
     notes : list of str
         What this machine does not allow.
@@ -121,9 +133,11 @@ class Live:
         bundle: Path,
         settings: LiveSettings,
         *,
+        room: RoomProfile | None = None,
         keeps_tape: bool = False,
     ) -> None:
         self.settings = settings
+        self.room = room
         self.notes: list[str] = []
         self.is_over = False
         self._open_camera, self._open_output = open_camera, open_output
@@ -258,18 +272,23 @@ class Live:
         manifest, playing = read_manifest(bundle), self.settings.playing
         check_frames(bundle, self._frames, (manifest.motion.height, manifest.motion.width))
         scores = SharedArrays(score_layout(manifest.n_bins, n_steps_of(manifest, playing.mode)))
-        setup = ModelSetup(
-            bundle, playing, self._frames, self._bells[i_bell], scores, self._meter_memory, self._tape_memory,
-            self.settings.urgency.below(10),
-        )  # fmt: skip
-        station = Station("model", lambda: Child("model", model_main, setup))
-        return _Deck(bundle, manifest, scores, i_bell, station)
+        bell = self._bells[i_bell]
+
+        def launch() -> Child:
+            setup = ModelSetup(
+                bundle, playing, self._frames, bell, scores, self.settings.room, self.room, self._meter_memory,
+                self._tape_memory, self.settings.urgency.below(10),
+            )  # fmt: skip
+            return Child("model", model_main, setup)
+
+        return _Deck(bundle, manifest, scores, i_bell, Station("model", launch))
 
     def _start_sound(self) -> Child:
         started = self._started if self.settings.is_clip else None
         setup = SoundSetup(
-            self._open_output, started, self._control, self._meter_memory, self._tape_memory, self.settings.urgency
-        )
+            self._open_output, started, self._control, self._meter_memory, self._tape_memory,
+            self.settings.peak, self.settings.urgency,
+        )  # fmt: skip
         self._voiced = None
         return Child("sound", sound_main, setup)
 
@@ -304,6 +323,9 @@ class Live:
             self._voiced = self._deck
             self._deck.station.tell("go")
             self._let_dance()
+        elif word == "room":
+            assert isinstance(content, RoomProfile)  # noqa: S101 - that is what a model's process sends
+            self.room = content
         elif word == "ended" and station is self._sound:
             self.is_over = station.is_done = True
         elif word == "ended":

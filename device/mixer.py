@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from device.core.fade import RELEASE_S, Fade
-from device.core.limiter import limit_peaks
+from device.core.limiter import PEAK_DB, amplitude, limit_peaks
 from device.edges.model import Float32
 from device.scores import News
 
@@ -28,6 +28,8 @@ class Mixer:
     Parameters
     ----------
     rate_hz : int
+    peak : float
+        Amplitude that nothing passes, whatever a model says.
     n_max : int
         Samples in the longest block.
 
@@ -38,8 +40,9 @@ class Mixer:
     thread does not free it.
     """
 
-    def __init__(self, rate_hz: int, n_max: int = 4096) -> None:
+    def __init__(self, rate_hz: int, peak: float = amplitude(PEAK_DB), n_max: int = 4096) -> None:
         self.rate_hz = rate_hz
+        self._peak = peak
         self._playing: Source | None = None
         self._change: _Change | None = None
         self._retired: object = None
@@ -92,7 +95,7 @@ class Mixer:
             if change.mix(block, beside):
                 self._retired, self._playing, self._change = self._playing, change.source, None
         self._fade.apply(block)
-        limit_peaks(block)
+        limit_peaks(block, self._peak)
         return news
 
     def release(self) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from device.core.errors import BundleError
+from device.core.room import RoomMotiongram
+from device.core.room_profile import RoomProfile, RoomSettings
 from device.edges.model import SpectrumModel
 from device.frame_bus import Arrival, FrameBus
 from device.models import Bundle, load_bundle
@@ -23,6 +25,8 @@ from device.tape import Tape
 
 N_WARM_UPS = 20
 LONGEST_WAIT_S = 0.1
+ROOM_PERIOD_S = 60.0
+"""What was learned of the room is told so often, for the next model to start with."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class ModelSetup:
         Rung when there is a frame.
     scores : SharedArrays
         Of `score_layout`, for this bundle.
+    room : RoomSettings
+        How the room is learned.
+    profile : RoomProfile or None
+        What is known of it.
     meter : SharedArrays
         Of `meter_layout`.
     tape : SharedArrays or None
@@ -79,6 +87,8 @@ class ModelSetup:
     frames: FrameBus
     bell: Bell
     scores: SharedArrays
+    room: RoomSettings
+    profile: RoomProfile | None
     meter: SharedArrays
     tape: SharedArrays | None
     urgency: Urgency
@@ -118,11 +128,15 @@ def model_process(part: Part, setup: ModelSetup) -> None:
     notes = be_urgent(setup.urgency)
     freeze_garbage()
     part.say("ready", facts_of(bundle, setup.playing.temperature, notes))
+    told_s = time.monotonic()
     while True:
         setup.bell.wait(LONGEST_WAIT_S, part.connection)
         if part.connection.poll() and part.hear()[0] == "go":
             runner.is_counted = True
         runner.play_newest()
+        if runner.is_counted and time.monotonic() - told_s > ROOM_PERIOD_S:
+            part.say("room", runner.room.profile)
+            told_s = time.monotonic()
 
 
 class Runner:
@@ -137,6 +151,8 @@ class Runner:
     ----------
     is_counted : bool
         Whether this is the model that is heard: two at once must not count.
+    room : RoomMotiongram
+        Makes the columns.
 
     Raises
     ------
@@ -151,6 +167,7 @@ class Runner:
         if setup.scores["spectra"].shape[1:] != needed:
             raise BundleError(f"bundle {setup.bundle} was changed while it was loaded: load it again")
         self.is_counted = False
+        self.room = RoomMotiongram(manifest.motion, setup.profile, setup.room)
         self.player = Player(
             manifest,
             bundle.model,
@@ -160,6 +177,7 @@ class Runner:
             noise_time_s=playing.noise_time_s,
             hold_s=playing.hold_s,
             scores=SharedScores(setup.scores, manifest.grid_rate_hz, time.monotonic),
+            motiongram=self.room,
         )
         self._frames = setup.frames
         self._meter = Meter(manifest.rate_hz, setup.meter)

@@ -21,6 +21,7 @@ from device.summary import Performed, describe, summarise
 if TYPE_CHECKING:
     from types import FrameType
 
+    from device.core.room_profile import RoomProfile
     from device.models import Bundle
 
 __all__ = ["add_arguments", "main"]
@@ -55,11 +56,14 @@ def _perform(plan: Plan, config: Config, path: Path, stop: threading.Event) -> P
 
 
 def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading.Event) -> Performed:
+    from device.core.limiter import amplitude
+    from device.core.room import RoomMotiongram
     from device.core.synth import Synth
     from device.engine import Player, Tape, Voice, camera_frames, run_virtual
     from device.model_process import facts_of
     from device.openers import open_card, open_clip, open_wav
     from device.performance import allocate
+    from device.rooms import room_settings
     from device.tape import tape_layout
 
     manifest, temperature = bundle.manifest, plan.temperature
@@ -71,6 +75,7 @@ def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading
         plan.seed,
         noise_time_s=config.model.noise_time_s,
         hold_s=config.engine.hold_s,
+        motiongram=RoomMotiongram(manifest.motion, _known_room(config), room_settings(config.room)),
     )
     voice = Voice(player.scores, Synth(manifest.synth, plan.seed), config.engine.fade_s)
     tape = None
@@ -83,17 +88,28 @@ def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading
         _Progress() as progress,
     ):
         performance = run_virtual(
-            camera_frames(camera), player, voice, output, seconds=plan.seconds, tape=tape, progress=progress, stop=stop
-        )
+            camera_frames(camera), player, voice, output, seconds=plan.seconds, tape=tape, progress=progress, stop=stop,
+            peak=amplitude(config.audio.peak_db),
+        )  # fmt: skip
     return Performed(performance, tape, facts_of(bundle, plan.temperature), manifest.motion.height)
 
 
+def _known_room(config: Config) -> RoomProfile | None:
+    """Read what `device calibrate` has stored."""
+    from device.rooms import load_room, room_path
+
+    path = room_path(config.room)
+    return None if path is None else load_room(path)
+
+
 def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event) -> Performed:
+    from device.core.limiter import amplitude
     from device.live import Live, LiveSettings
     from device.model_process import Playing
     from device.models import read_manifest
     from device.openers import open_clip, open_paced_wav, open_steady_card
     from device.realtime import Urgency
+    from device.rooms import room_settings
 
     manifest = read_manifest(path)
     height, width = manifest.motion.height, manifest.motion.width
@@ -108,6 +124,8 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
         height=height,
         width=width,
         crossfade_s=config.engine.crossfade_s,
+        peak=amplitude(config.audio.peak_db),
+        room=room_settings(config.room),
         urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),
         is_patient=False,
         is_clip=True,
@@ -118,8 +136,9 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
     else:
         open_output = partial(open_steady_card, plan.target, settings.rate_hz, config.audio, must_be_there=True)
     live = Live(
-        partial(open_clip, plan.clip, height, width), open_output, path, settings, keeps_tape=plan.report is not None
-    )
+        partial(open_clip, plan.clip, height, width), open_output, path, settings, room=_known_room(config),
+        keeps_tape=plan.report is not None,
+    )  # fmt: skip
     try:
         live.start()
         with _Progress() as progress:

@@ -59,6 +59,8 @@ class SoundSetup:
         Of `meter_layout`.
     tape : SharedArrays or None
         Of `tape_layout`.
+    peak : float
+        See `Mixer`.
     urgency : Urgency
     """
 
@@ -67,6 +69,7 @@ class SoundSetup:
     control: SharedArrays
     meter: SharedArrays
     tape: SharedArrays | None
+    peak: float
     urgency: Urgency
 
 
@@ -96,7 +99,7 @@ class VoicePlan:
 def sound_process(part: Part, setup: SoundSetup) -> None:
     """Open the output, say so, then play what the parent says. The process's body."""
     with setup.open_output() as output:
-        mixer = Mixer(output.rate_hz, LONGEST_BLOCK)
+        mixer = Mixer(output.rate_hz, setup.peak, LONGEST_BLOCK)
         threading.Thread(target=_listen, args=(part, mixer), name="orders", daemon=True).start()
         loop = SoundLoop(output, mixer, setup, MonotonicClock())
         notes = be_urgent(setup.urgency)
