@@ -22,8 +22,8 @@ FILTERS = ("regular", "binary", "blob")
 FULL_SCALE = 255
 LONGEST_GAP_S = 1.0
 # A difference over less than this part of the difference time is left out rather than scaled up: right after the
-# start it would be mostly noise, several times too loud.
-SHORTEST_PART = 0.5
+# start it would be mostly noise, several times too loud. Two frames at 60 fps are enough.
+SHORTEST_PART = 0.4
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Motiongram:
         Returns
         -------
         Motion
-            Zeros where there is no frame yet that is old enough (at least half of the difference time).
+            Zeros where there is no frame yet that is old enough (at least `SHORTEST_PART` of the difference time).
 
         Raises
         ------

@@ -74,7 +74,7 @@ def reference_past(wanted_s: float, times_s: list[float], n: int) -> tuple[int |
         if abs(times_s[n] - times_s[k] - wanted_s) < abs(times_s[n] - times_s[past] - wanted_s):
             past = k
     actual_s = times_s[n] - times_s[past]
-    return (None, 1.0) if actual_s < wanted_s / 2 else (past, wanted_s / actual_s)
+    return (None, 1.0) if actual_s < 0.4 * wanted_s else (past, wanted_s / actual_s)
 
 
 def reference_moved(settings: MotionSettings, after: Grey, before: Grey) -> list[list[float]]:
@@ -149,9 +149,10 @@ def test_still_is_zero_and_in_the_middle() -> None:
 
 def test_nothing_is_said_before_a_frame_is_old_enough() -> None:
     motions = run(SMALL, [flat(40 * n, n / 120) for n in range(6)])
-    assert [motion.quantity > 0 for motion in motions] == [False, False, False, True, True, True]
-    # 25 ms of the 40 ms asked for, then nearest: 33.3 ms, 41.7 ms.
-    assert [m.quantity for m in motions[3:]] == pytest.approx([120 * 40 / 25, 160 * 1.2, 200 * 0.96])
+    assert [motion.quantity > 0 for motion in motions] == [False, False, True, True, True, True]
+    # 16.7 ms of the 40 ms asked for, so that two frames are enough at 60 fps; then nearest: 25 ms, 33.3 ms, 41.7 ms.
+    expected = [80 * 2.4, 120 * 1.6, 160 * 1.2, 200 * 0.96]
+    assert [m.quantity for m in motions[2:]] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("jump_s", [-0.001, -3.0, 1.01, 3600.0])
