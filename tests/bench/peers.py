@@ -79,9 +79,23 @@ def measure_peers(bench: Bench, python: Path = PEERS_PYTHON, peers: Mapping[str,
         "real-time factor",
         "beside ours",
     )
-    notes = [f"{speed.name}: not measured: {speed.why_not}." for speed in speeds if speed.why_not]
+    notes = [_in_words(speeds)] + [f"{each.name}: not measured: {each.why_not}." for each in speeds if each.why_not]
     versions = f"With {', '.join(speed.version for speed in speeds if speed.version)}."
-    return Section("Peers", text="\n\n".join([grid(header, rows), versions, *notes]), how=HOW)
+    return Section("Peers", text="\n\n".join([grid(header, rows), *notes, versions]), how=HOW)
+
+
+def _in_words(speeds: Sequence[Speed]) -> str:
+    """What the table says, where blocks are alike."""
+    ours, *peers = speeds
+    small, large = ours.figures
+    said = [
+        f"{speed.name.split(',')[0]} takes {each['rtf'] / large['rtf']:.1f} times as long as ours"
+        for speed in peers
+        for each in speed.figures
+        if each["block"] == LARGE_BLOCK
+    ]
+    compared = f" In blocks of {LARGE_BLOCK} samples, {', and '.join(said)}." if said else ""
+    return f"The box plays blocks of {small['block']}, at a real-time factor of {digits(small['rtf'])}.{compared}"
 
 
 def _rows(speed: Speed, ours: Speed) -> list[tuple[str, ...]]:

@@ -57,6 +57,7 @@ def test_a_peer_is_timed_beside_ours(bench: Bench, programs: Path) -> None:
     assert all(0.0 < float(row[5]) < 1.0 for row in (ours, ours_large))
     assert float(large[6]) == pytest.approx(float(large[5]) / float(ours_large[5]), rel=0.05)
     assert "quarter 1.0" in section.text
+    assert f"Quarter takes {large[6]} times as long as ours" in section.text
     assert "not measured" not in section.text
 
 
