@@ -31,10 +31,13 @@ COHERENT = 0.2
 """Correlation of neighbours in a block, over a chunk, above which somebody moves there; 0 for noise."""
 ROUNDING = 0.25
 """Square grey levels by which the rounding of pictures may look like it."""
-TOO_HIGH = 0.7
-"""Below this share of the energy that was learned, what was learned is too high."""
+TOO_HIGH, QUIETEST = 0.5, 0.73
+"""What was learned is too high if a quiet chunk has less than the one share of its energy, or the quietest look where
+somebody moves; by chance that look has the other share."""
 FALL = 0.5
 """Share by which it falls then in each chunk, whoever is there: nobody makes a camera less noisy."""
+FEW_PIXELS = 32
+"""In blocks cut off by the border that have fewer pixels, the quietest look says nothing."""
 SEEN, SEEN_ALONE = 5.3, 4.0
 """Standard deviations within which noise must keep below the bundle's threshold, to count as none: of a block, and of
 single pixels, which are known less well."""
@@ -84,6 +87,7 @@ class NoiseFloor:
         self._variance = np.zeros((height, width), np.float32)
         self._lone_sum = np.zeros((height, width), np.float32)
         self._alike_sum = np.zeros((height, width), np.float32)
+        self._quietest = np.full(shape, np.inf, np.float32)
         self._n_looks = 0
         self._began_s = self._looked_s = -np.inf
         self._n_pixels = self._blocks(np.ones((height, width), np.float32))
@@ -158,13 +162,17 @@ class NoiseFloor:
         mean = sum_3x3(steady) * np.float32(1 / 9)
         self._alike_sum[:, :-1] += 0.5 * steady[:, :-1] * steady[:, 1:]
         self._alike_sum[:-1] += 0.5 * steady[:-1] * steady[1:]
-        self._lone_sum += 9.0 / 8.0 * np.square(steady - mean)
+        lone = np.square(steady - mean)
+        lone *= 9.0 / 8.0
+        np.minimum(self._quietest, self._means(lone), out=self._quietest)
+        self._lone_sum += lone
         self._n_looks += 1
 
     def _restart(self, time_s: float) -> None:
         self._began_s, self._n_looks = time_s, 0
         self._lone_sum[:] = 0.0
         self._alike_sum[:] = 0.0
+        self._quietest[:] = np.inf
 
     def _learn(self, chunk_s: float) -> None:
         """Fold a chunk in where it was quiet for long, and where it shows that too much was taken for noise."""
@@ -180,13 +188,20 @@ class NoiseFloor:
         may_learn = is_first_look | (self._quiet_s >= self._settings.quiet_s)
         # So short a look says little of single pixels.
         lone = np.where(self._spread(is_first_look) > 0, self._spread(lone_of_block), lone)
-        is_too_high = (self._n_learned > 0) & (lone_of_block < TOO_HIGH * self._means(self._variance))
         weight = np.maximum(1.0 / (self._n_learned + 1), min(1.0, chunk_s / self._settings.learn_s)) * may_learn
-        weight = np.where(is_too_high, np.maximum(weight, FALL), weight)
+        weight = np.where(may_learn & (lone_of_block < TOO_HIGH * self._means(self._variance)), FALL, weight)
         self._n_learned += may_learn
         self._variance += self._spread(weight) * (lone - self._variance)
+        self._fall(~may_learn)
         self._guess()
         self._decide()
+
+    def _fall(self, moves: Bools) -> None:
+        """Take back what was learned too high even where somebody moves all the time."""
+        variance = self._means(self._variance)
+        is_too_high = moves & (self._quietest < TOO_HIGH * variance) & (self._n_pixels >= FEW_PIXELS)
+        left = np.minimum(1.0, self._quietest / (QUIETEST * np.maximum(variance, 1e-9)))
+        self._variance *= self._spread(np.where(is_too_high, 1.0 - FALL * (1.0 - left), 1.0))
 
     def _guess(self) -> None:
         """Take blocks that were never quiet to be like the others."""
