@@ -100,7 +100,7 @@ def sound_process(part: Part, setup: SoundSetup) -> None:
     """Open the output, say so, then play what the parent says. The process's body."""
     with setup.open_output() as output:
         mixer = Mixer(output.rate_hz, setup.peak, LONGEST_BLOCK)
-        threading.Thread(target=_listen, args=(part, mixer), name="orders", daemon=True).start()
+        threading.Thread(target=_listen, args=(part, mixer, setup.urgency), name="orders", daemon=True).start()
         loop = SoundLoop(output, mixer, setup, MonotonicClock())
         notes = be_urgent(setup.urgency)
         freeze_garbage()
@@ -109,8 +109,10 @@ def sound_process(part: Part, setup: SoundSetup) -> None:
     part.say("ended")
 
 
-def _listen(part: Part, mixer: Mixer) -> None:
+def _listen(part: Part, mixer: Mixer, urgency: Urgency) -> None:
     """Do what the parent says, until it is gone."""
+    # Or whatever else runs keeps it from going on, and the audio thread waits for the interpreter's lock all that time.
+    be_urgent(urgency.below(1))
     try:
         while True:
             word, content = part.hear()
