@@ -14,6 +14,7 @@ from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.budgets import measure_budgets
 from tests.bench.figures import Section
 from tests.bench.growth import measure_growth
+from tests.bench.latency import measure_latency
 from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
 from tests.bench.results import body, describe_bundle, machine, page
@@ -23,6 +24,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "budgets": measure_budgets,
+    "latency": measure_latency,
     "peers": measure_peers,
     "growth": measure_growth,
     "macs": measure_macs,

@@ -44,6 +44,8 @@ class Effort:
         Sound that each peer makes for a figure.
     takes_s : float
         Takes that a bundle is trained from.
+    n_changes : int
+        Of the scene, for the latency of each kind.
     """
 
     n_frames: int = 2000
@@ -60,6 +62,7 @@ class Effort:
     latents: tuple[int, ...] = (8, 16, 32, 64)
     peer_s: float = 20.0
     takes_s: float = 600.0
+    n_changes: int = 200
 
 
 @dataclass(frozen=True)
