@@ -180,4 +180,4 @@ class RoomMotiongram(Motiongram):
         if zoom == 1.0 or motion.quantity == 0.0:
             return motion
         column = self._zoom.apply(motion.column, zoom, self._size.centre_px)
-        return replace(motion, column=column, quantity=motion.quantity * zoom**2)
+        return replace(motion, column=column, quantity=float(column[: self.settings.height].mean()))

@@ -83,8 +83,8 @@ class DancerSize:
         rows, across = column[: self._height], column[self._height :]
         if not 0.0 < elapsed_s <= 1.0 or rows.mean() < LEAST_QUANTITY:
             return
-        top, bottom = ends(rows)
-        left, right = ends(across)
+        top, bottom = extent_of(rows)
+        left, right = extent_of(across)
         extent = (bottom - top) / self._height / SPREAD_OF_SIZE
         step = (QUANTILE if extent > self.size else QUANTILE - 1.0) * elapsed_s / self._time_s
         self.size = min(max(self.size + step, SMALLEST_SIZE), LARGEST_SIZE)
@@ -150,7 +150,7 @@ def zoom_table(n: int, zoom: float, centre_px: float) -> Float32:
     return table
 
 
-def ends(profile: Float32) -> tuple[float, float]:
+def extent_of(profile: Float32) -> tuple[float, float]:
     """Between which pixels nearly all of the motion lies, in pixels from the start."""
     total = np.cumsum(profile, dtype=np.float64)
     first, last = np.searchsorted(total, (TRIMMED * total[-1], (1.0 - TRIMMED) * total[-1]))
