@@ -17,7 +17,7 @@ from tests.bench.growth import measure_growth
 from tests.bench.latency import measure_latency
 from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
-from tests.bench.results import body, describe_bundle, machine, page
+from tests.bench.results import Others, body, describe_bundle, machine, page
 from tests.bench.training import measure_training
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -72,7 +72,9 @@ def measure(bench: Bench, names: Collection[str]) -> tuple[dict[str, str], list[
         "bundle": describe_bundle(bench.bundle),
         "clip": f"{bench.show.clip.name}, {len(bench.dance.frames)} frames",
     }
-    return about, [part(bench) for name, part in SECTIONS.items() if name in names]
+    others = Others()
+    sections = [part(bench) for name, part in SECTIONS.items() if name in names]
+    return about | {"others": others.describe()}, sections
 
 
 def _say(what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -45,6 +46,33 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
         "packages": ", ".join(_versions(PACKAGES)),
     }
+
+
+class Others:
+    """What else the processors did while it was measured.
+
+    This process and those that it has waited for are ours; all other work on the machine, and what its host took away,
+    is others'.
+    """
+
+    def __init__(self) -> None:
+        self._started_s = time.monotonic()
+        self._before_s = self._since_boot_s()
+
+    def busy_s(self) -> float:
+        """Processor time of others so far."""
+        return self._since_boot_s() - self._before_s
+
+    def describe(self) -> str:
+        """How many processors they kept busy, on the mean."""
+        n_busy = max(0.0, self.busy_s()) / max(time.monotonic() - self._started_s, 1e-9)
+        return f"{n_busy:.2f} of {os.cpu_count()} cores busy with something else while it was measured"
+
+    @staticmethod
+    def _since_boot_s() -> float:
+        """All work of all processors, without ours; proc(5) says what the numbers are."""
+        user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def _versions(packages: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from tests.bench.boards import BOARDS, by_macs_ms, slower
 from tests.bench.growth import proportion, where_it_breaks
 from tests.bench.macs import count
+from tests.bench.results import Others
 from tests.bench.whole import family, memory_mb
 from tests.tiny_model import N_BINS, N_COLUMNS, N_FEATURES, N_LATENT, TinyModel
 
@@ -92,6 +94,26 @@ sys.stdin.read()
 child.communicate()
 """
 CHILD = 'import sys; held = b"x" * 60_000_000; print(flush=True); sys.stdin.read()'
+
+
+BUSY = """\
+import sys, time
+while time.process_time() < 0.5: pass
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_work_of_others_is_told_from_ours() -> None:
+    others = Others()
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while_not_waited_for_s = others.busy_s()
+        process.communicate()
+    assert while_not_waited_for_s > 0.4
+    assert others.busy_s() < while_not_waited_for_s - 0.2  # it was ours, after all
+    assert re.match(r"\d+\.\d\d of \d+ cores busy", others.describe())
 
 
 def test_memory_is_that_of_all_processes_below() -> None:
