@@ -25,7 +25,8 @@ from device.rooms import load_room, room_path, save_room
 DEFAULT_S = 30.0
 QUIET_S = 2.0
 """A calibration is short: it may learn from a shorter quiet than a show."""
-AVERAGED_S = 600.0
+AVERAGED_S, AFRESH_S = 600.0, 5.0
+"""Noise is averaged over all of it, or, where it was known before, learned anew in so long."""
 DANCER_TIME_S = 4.0
 AUDIBLE_SHARE = 0.01
 FLICKERS = 0.5
@@ -102,7 +103,7 @@ def _known_before(path: Path, motion: MotionSettings) -> RoomProfile | None:
 def _look(clip: Path, motion: MotionSettings, seconds: float, before: RoomProfile | None) -> RoomMotiongram:
     from device.edges.camera_file import CameraFile
 
-    learning = RoomSettings(quiet_s=QUIET_S, learn_s=AVERAGED_S, size_s=DANCER_TIME_S)
+    learning = RoomSettings(quiet_s=QUIET_S, learn_s=AVERAGED_S if before is None else AFRESH_S, size_s=DANCER_TIME_S)
     room = RoomMotiongram(motion, before, learning)
     with closing(CameraFile(clip, motion.height, motion.width)) as camera:
         n_frames = watch(camera, room, seconds)

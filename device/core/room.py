@@ -165,7 +165,8 @@ class RoomMotiongram(Motiongram):
         self._moved_share = motion.area
         if is_due:
             self._noise.look(np.subtract(frame.grey, lit, dtype=np.int16), frame.time_s)
-            if self._noise.learned_share > 0.0:  # until then it might be noise that is as tall as the picture
+            # Noise is as tall as the picture, until it is known.
+            if self._noise.is_moving and self._noise.learned_share > 0.0:
                 self._size.look(motion.column, frame.time_s)
         return self._as_if_near(motion)
 

@@ -68,6 +68,8 @@ class NoiseFloor:
         Some pixel's noise passes the bundle's threshold now and then.
     threshold : int or np.ndarray, shape (height, width), int16
         What a lone difference must pass, in grey levels.
+    is_moving : bool
+        Somebody moved in the last second looked at.
     n_chunks, n_moving_chunks : int
         Seconds looked at, and those among them in which somebody moved.
     """
@@ -75,7 +77,7 @@ class NoiseFloor:
     def __init__(
         self, height: int, width: int, threshold: int, settings: RoomSettings, noise: Float32 | None = None
     ) -> None:
-        self.is_noisy = False
+        self.is_noisy = self.is_moving = False
         self.threshold: int | Int16 = threshold
         self.n_chunks = self.n_moving_chunks = 0
         self._base = threshold
@@ -180,11 +182,12 @@ class NoiseFloor:
         lone_of_block, alike_of_block = self._means(lone), self._means(self._alike_sum / self._n_looks)
         moves = alike_of_block > COHERENT * lone_of_block + ROUNDING
         self.n_chunks += 1
-        self.n_moving_chunks += bool(moves.any())
+        self.is_moving = bool(moves.any())
+        self.n_moving_chunks += self.is_moving
         # An arm that moves at the edge of a block is about to enter the next.
         self._quiet_s = np.where(widened(moves), 0.0, self._quiet_s + chunk_s)
         # An empty room that is noisy should not be heard for longer than it takes to see that nobody is there.
-        is_first_look = (self._n_learned == 0) & (not moves.any())
+        is_first_look = (self._n_learned == 0) & (not self.is_moving)
         may_learn = is_first_look | (self._quiet_s >= self._settings.quiet_s)
         # So short a look says little of single pixels.
         lone = np.where(self._spread(is_first_look) > 0, self._spread(lone_of_block), lone)
