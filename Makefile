@@ -5,6 +5,7 @@
 #   make trainer   set up for training: python -m trainer
 #   make test      lint, types and tests
 #   make bench     what it costs, each figure beside its limit: tests/bench/RESULTS.md
+#   make soak      play for two minutes while the machine is busy; SOAK_MINUTES=60 make soak: for an hour
 #   make clean     remove the virtual environment, caches and out
 #
 # Another Python: make demo PYTHON=python3.12
@@ -40,7 +41,7 @@ PEER_PYTHON := /usr/bin/python3
 PEER_PACKAGES := python3-torch python3-torchaudio python3-scipy python3-venv libopenblas0-pthread
 WANTS_PEERS := $(if $(findstring --only,$(BENCH_ARGS)),$(findstring peers,$(BENCH_ARGS)),yes)
 
-.PHONY: demo trainer test lint bench clean
+.PHONY: demo trainer test lint bench soak clean
 
 demo: $(DEVICE_READY)
 	@mkdir -p out/demo
@@ -60,6 +61,9 @@ test: lint
 
 bench: $(TEST_READY) $(if $(WANTS_PEERS),$(PEERS_READY))
 	@$(RUN) -m tests.bench $(BENCH_ARGS)
+
+soak: $(TEST_READY)
+	@$(RUN) -m tests.bench.soak --minutes $(or $(SOAK_MINUTES),2)
 
 clean:
 	rm -rf $(VENV) $(PEERS) out .mypy_cache .pytest_cache .ruff_cache

@@ -7,8 +7,8 @@ from tests.tiny_model import TinyModel, load_tiny_model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the road, which takes longest: the rest fits beside it on the other core."""
-    items.sort(key=lambda item: "road" not in getattr(item, "fixturenames", ()))
+    """Begin with the road, which takes longest, and the soak, which mostly waits: the rest fits beside them."""
+    items.sort(key=lambda item: ("road" not in getattr(item, "fixturenames", ()), item.path.stem != "test_soak"))
 
 
 @pytest.fixture(scope="session")

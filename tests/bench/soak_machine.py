@@ -195,12 +195,17 @@ def _write_to_disk(load: Load) -> None:
         clock.wait(DISK_PAUSE_S)
 
 
-def pss_mb(pid: int) -> float:
-    """Memory of a process, what it shares divided among all that do, in MB of 1e6 bytes; 0 when it has ended."""
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Memory of a process, in MB of 1e6 bytes: all, and without that of files; zeros when it has ended.
+
+    What processes share is divided among all that do. How many share a library's file hangs on what else runs on the
+    machine, so that only the rest shows growth.
+    """
     with suppress(OSError):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        return sum(int(n_kib) for n_kib in re.findall(r"^Pss: +(\d+) kB", text, re.MULTILINE)) * 1024 / 1e6
-    return 0.0
+        mb = {name: int(n_kib) * 1024 / 1e6 for name, n_kib in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)}
+        return mb["Pss"], mb["Pss_Anon"] + mb["Pss_Shmem"]
+    return 0.0, 0.0
 
 
 def n_descriptors(pid: int) -> int:
