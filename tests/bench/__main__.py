@@ -15,6 +15,7 @@ from tests.bench.budgets import measure_budgets
 from tests.bench.figures import Section
 from tests.bench.growth import measure_growth
 from tests.bench.latency import measure_latency
+from tests.bench.layouts import measure_layouts
 from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
 from tests.bench.results import Others, body, describe_bundle, machine, page
@@ -25,6 +26,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "budgets": measure_budgets,
     "latency": measure_latency,
+    "layouts": measure_layouts,
     "peers": measure_peers,
     "growth": measure_growth,
     "macs": measure_macs,

@@ -46,6 +46,8 @@ class Effort:
         Takes that a bundle is trained from.
     n_changes : int
         Of the scene, for the latency of each kind.
+    layout_s : float
+        Of each run in which processes and threads are compared.
     """
 
     n_frames: int = 2000
@@ -63,6 +65,7 @@ class Effort:
     peer_s: float = 20.0
     takes_s: float = 600.0
     n_changes: int = 200
+    layout_s: float = 3.5
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,11 @@ POWER = 0.3
 """Of magnitudes: that of the model's own spectra."""
 SETTLED_S = 0.1
 """The old and the new are means over so long before a change."""
+STAYS_S = 0.025
+"""Half of the way is passed for so long on the average."""
 SURELY_OLD, MOSTLY_NEW = 0.95, 0.75
-"""Old and new sound can be told apart when such a share of the old is nearer to its own mean than to that of the new,
-and such a share of the new to that of the new: chance passes this seldom, a note that wavers always."""
+"""Two sounds can be told apart when such a share of the old is nearer to its own mean than to that of the new, and such
+a share of the new nearer to that of the new: a note that wavers does not hide a change, chance does not make one."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Changes:
     n_lost : int
         Half of the way was not passed before the next change.
     n_alike : int
-        Old and new could not be told apart.
+        All of them, if the old sound and the new one cannot be told apart at all.
     """
 
     latencies_s: Float64
@@ -119,31 +121,41 @@ def find_changes(feature: Feature, changes_s: Float64, ages_s: Float64, last_s: 
         From the first scene to the second, and back.
     """
     ends_s = np.append(changes_s[1:], last_s)
-    delays_s = [delay_s(feature, start_s, end_s) for start_s, end_s in zip(changes_s, ends_s, strict=True)]
-    return [_sum_up(delays_s[first::2], ages_s[first::2]) for first in (0, 1)]
+    spans = list(zip(changes_s.tolist(), ends_s.tolist(), strict=True))
+    return [_changes_one_way(feature, spans[first::2], ages_s[first::2]) for first in (0, 1)]
 
 
-def delay_s(feature: Feature, change_s: float, end_s: float) -> float | None:
-    """From a change to half of the way: infinite when it is not passed, None when old and new are alike."""
-    old = feature.between(change_s - SETTLED_S, change_s).values
-    new = feature.between(end_s - SETTLED_S, end_s).values
-    if not len(old) or not len(new):
-        return None
-    way = Way.between(old.mean(axis=0), new.mean(axis=0))
-    if way is None or np.mean(way.passed(old) < 0.5) < SURELY_OLD or np.mean(way.passed(new) > 0.5) < MOSTLY_NEW:
-        return None
+def _changes_one_way(feature: Feature, spans: list[tuple[float, float]], ages_s: Float64) -> Changes:
+    old = [feature.between(start_s - SETTLED_S, start_s).values for start_s, _ in spans]
+    new = [feature.between(end_s - SETTLED_S, end_s).values for _, end_s in spans]
+    # The median of the means: a change that was lost, or an underrun, does not move it.
+    way = Way.between(*(np.median([each.mean(axis=0) for each in side], axis=0) for side in (old, new)))
+    if way is None or not way.tells_apart(old, new):
+        return Changes(np.zeros(0), np.zeros(0), 0, len(spans))
+    found = np.array([_delay_s(feature, way, before, *span) for before, span in zip(old, spans, strict=True)])
+    is_heard = np.isfinite(found)
+    return Changes(found[is_heard], found[is_heard] - ages_s[is_heard], int(np.sum(~is_heard)), 0)
+
+
+def _delay_s(feature: Feature, way: Way, before: Float64, change_s: float, end_s: float) -> float:
+    """From a change to half of the way; infinite if it is not passed, or if the sound was not the old one before."""
+    if np.mean(way.passed(before)) >= 0.5:
+        return np.inf
     after = feature.between(change_s, end_s)
     return _half_s(way.passed(after.values), after.times_s - change_s)
 
 
 def _half_s(passed: Float64, times_s: Float64) -> float:
-    """When half is first passed, between two moments; infinite if it is not."""
-    over = np.flatnonzero(passed >= 0.5)
+    """When half is first passed, between two moments, and stays so on the average; infinite if it is not."""
+    sums = np.concatenate([[0.0], np.cumsum(passed)])
+    until = np.searchsorted(times_s, times_s + STAYS_S)
+    stays = (sums[until] - sums[:-1]) / np.maximum(until - np.arange(len(passed)), 1) >= 0.5
+    over = np.flatnonzero((passed >= 0.5) & stays)
     if not len(over):
         return np.inf
     first = int(over[0])
-    if first == 0:
-        return float(times_s[0])
+    if first == 0 or passed[first - 1] >= 0.5:
+        return float(times_s[first])
     return float(np.interp(0.5, passed[first - 1 : first + 1], times_s[first - 1 : first + 1]))
 
 
@@ -166,13 +178,11 @@ class Way:
         passed: Float64 = (values - self.origin) @ self.direction
         return passed
 
-
-def _sum_up(delays_s: list[float | None], ages_s: Float64) -> Changes:
-    found = np.array([np.nan if delay_s is None else delay_s for delay_s in delays_s], np.float64)
-    is_heard = np.isfinite(found)
-    return Changes(
-        found[is_heard], found[is_heard] - ages_s[is_heard], int(np.isinf(found).sum()), int(np.isnan(found).sum())
-    )
+    def tells_apart(self, old: list[Float64], new: list[Float64]) -> bool:
+        """Tell whether what is settled lies on its own side of the middle, at most changes."""
+        share_old = np.median([np.mean(self.passed(each) < 0.5) for each in old])
+        share_new = np.median([np.mean(self.passed(each) > 0.5) for each in new])
+        return bool(share_old >= SURELY_OLD and share_new >= MOSTLY_NEW)
 
 
 def percentiles_ms(seconds: Float64) -> Mapping[str, float]:

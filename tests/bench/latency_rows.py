@@ -59,7 +59,7 @@ def rows_of(trial: Trial, outcome: Outcome, setting: str) -> list[Row]:
             limits_s(trial, outcome, after),
             n_xruns,
             mixed_s(trial, before, after),
-        )  # fmt: skip
+        )
         for (before, after), changes in zip((there, back), both, strict=True)
     ]
 

@@ -21,11 +21,15 @@ from device.shared import Layout, SharedArrays
 GREY = 110.0
 SIGMA = 30.0
 """Grey levels of the texture: full motion then is a quantity of some 7 grey levels, as in a lively dance (4 to 8)."""
+PATCH_PX = 3
+"""Size of the texture's patches: what moves by itself in each pixel is a camera's noise, and is learned as such."""
+ZOOM = 1.0
+"""What moves is no body, whose size could be learned."""
 
 REGIONS: dict[str, tuple[float, float, float, float]] = {
     "full": (0.2, 0.9, 0.35, 0.6),
-    "low": (0.7, 0.95, 0.35, 0.6),
-    "high": (0.05, 0.3, 0.35, 0.6),
+    "low": (0.7, 0.95, 0.2, 0.8),
+    "high": (0.05, 0.3, 0.2, 0.8),
     "left": (0.2, 0.9, 0.03, 0.22),
     "right": (0.2, 0.9, 0.78, 0.97),
 }
@@ -142,7 +146,8 @@ class StimulusCamera:
         return self._grey.copy()
 
     def _texture(self, height: int, width: int) -> npt.NDArray[np.uint8]:
-        grey = GREY + SIGMA * self._rng.standard_normal((height, width))
+        patches = self._rng.standard_normal((-(-height // PATCH_PX), -(-width // PATCH_PX)))
+        grey = GREY + SIGMA * np.kron(patches, np.ones((PATCH_PX, PATCH_PX)))[:height, :width]
         return np.clip(grey, 0.0, 255.0).astype(np.uint8)
 
 

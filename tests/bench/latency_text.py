@@ -11,11 +11,12 @@ from tests.bench.results import grid
 HEADER = ("change", "playing", "fps", "heard", "p50, ms", "p99, ms", "less the frame's age", "limit p50", "limit p99")
 
 READING = """\
-*Heard*: of so many changes; *lost*: half of the way was not passed before the next change; *alike*: old and new sound
-could not be told apart; *underruns*: of the card, in this trial, both ways. *Less the frame's age*: p50 and p99 from the first frame that shows the change. *Limit*: the
-age of a frame, at its median and its 99th percentile, and what is always queued in the card; where motion falls still,
-it is also how long it is still seen in the difference of two pictures; in segments, also their length. Where a range is given, old and new motion are both seen for
-so long in the difference of two pictures, and half of the way lies anywhere within it."""
+- *heard*: of so many changes; *lost*: half of the way was not passed before the next change; *alike*: old and new sound
+  could not be told apart; *underruns*: of the card in this trial, both ways;
+- *less the frame's age*: p50 and p99 from the first frame that shows the change;
+- *limit*: the age of a frame, at its median and its 99th percentile, and what is always queued in the card; where all
+  falls still, also how long motion is still seen in the difference of two pictures; in segments, also their length.
+  Where a range is given, old and new motion are both seen for so long, and half of the way lies anywhere within it."""
 
 SAID = {
     "columns": "the columns show it",
@@ -28,7 +29,8 @@ HOW = """\
 - **latency**: the engine as it plays live, its three processes, between a simulated camera and a simulated card, all on
   CLOCK_MONOTONIC. The scene changes at a random moment, not with a frame: the camera, in real time, shows it as it is
   when a frame is taken, so the frame's age counts. Motion is texture drawn anew for each frame in a part of the
-  picture (*full*: a quantity of motion of 7 grey levels), stillness is texture that stays. The card uses up samples as
+  picture (*full*: a quantity of motion of 7 grey levels), stillness is texture that stays. The room is
+  learned as always, but not the dancer's size. The card uses up samples as
   time goes by, takes a period when there is room for one, and runs empty where blocks come too late: sample n is heard
   n / rate after the first. What a real camera and a real card add by themselves is not in it: `device check` shows
   that.

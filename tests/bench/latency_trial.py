@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from device.model_process import Playing
 from device.models import read_manifest
 from device.performance import Performance
 from device.realtime import Urgency
+from device.rooms import room_settings
 from device.shared import SharedArrays
 from tests.bench.latency_card import Heard, card_layout, heard, open_paced_card
-from tests.bench.latency_stimulus import StimulusPlan, open_stimulus, stimulus_layout
+from tests.bench.latency_stimulus import ZOOM, StimulusPlan, open_stimulus, stimulus_layout
 
 START_S = 30.0
 """The engines must have begun by then."""
@@ -82,6 +83,7 @@ def settings_of(trial: Trial, config: Config) -> LiveSettings:
         width=motion.width,
         crossfade_s=config.engine.crossfade_s,
         urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),
+        room=replace(room_settings(config.room), zoom=ZOOM),
         is_patient=False,
     )
 

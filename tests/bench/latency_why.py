@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.frame import Frame
+from device.core.room import RoomMotiongram
+from device.core.room_profile import RoomSettings
 from device.core.synth import Synth, SynthSettings
 from device.edges.model import Float32
 from device.models import Bundle
@@ -20,7 +22,7 @@ from device.performance import allocate
 from device.player import Player
 from tests.bench.latency_analysis import SETTLED_S, Feature, Float64, find_changes, spectrum
 from tests.bench.latency_card import Heard
-from tests.bench.latency_stimulus import StimulusCamera, StimulusPlan, stimulus_layout
+from tests.bench.latency_stimulus import ZOOM, StimulusCamera, StimulusPlan, stimulus_layout
 
 
 @dataclass
@@ -81,7 +83,8 @@ def stages_s(bundle: Bundle, plan: StimulusPlan) -> dict[str, list[Float64]]:
 
 def _play(bundle: Bundle, frames: list[Frame]) -> tuple[Float32, Float32]:
     """Columns, shape (n_frames, n_features), and the model's spectra, (n_frames, n_bins), at temperature 0."""
-    player = Player(bundle.manifest, bundle.model)
+    room = RoomMotiongram(bundle.manifest.motion, adapt=RoomSettings(zoom=ZOOM))
+    player = Player(bundle.manifest, bundle.model, motiongram=room)
     columns, spectra = [], []
     for frame in frames:
         columns.append(player.see(frame).column)
