@@ -175,12 +175,14 @@ def test_without_adaptation_nothing_is_learned() -> None:
 
 def test_reset_forgets_frames_but_not_the_room() -> None:
     room = RoomMotiongram(SETTINGS)
-    frames = list(seen(empty(plain_wall(), 9, 60), 4.0))
+    frames = list(seen(hand(9, 60, 110), 4.0))
     quantities(room, frames[:480])
+    assert room.push(frames[490]).quantity > 0.0
+    learned = room.profile.to_json()
     room.reset()
-    assert room.push(frames[480]).quantity == 0.0
-    assert room.state.learned_share == 1.0
-    assert not quantities(room, frames[481:]).any()
+    assert room.push(frames[500]).quantity == 0.0
+    assert room.profile.to_json() == learned
+    assert not quantities(room, seen(empty(plain_wall(), 1, 60, start_s=20.0), 4.0)).any()
 
 
 def test_memory_is_flat() -> None:

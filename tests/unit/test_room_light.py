@@ -69,7 +69,17 @@ def spot(picture: Picture) -> Picture:
     return lit
 
 
-STEPS = {"brighter": brighter, "darker": darker, "house lights": house_lights, "spot": spot}
+def faint_spot(picture: Picture) -> Picture:
+    return picture + 0.4 * (spot(picture) - picture)
+
+
+STEPS = {
+    "brighter": brighter,
+    "darker": darker,
+    "house lights": house_lights,
+    "spot": spot,
+    "faint spot": faint_spot,
+}
 
 
 @pytest.mark.parametrize("fps", [25, 60, 120])
@@ -80,7 +90,7 @@ def test_a_step_of_light_is_no_burst_in_an_empty_room(step: str, fps: float) -> 
     assert quantities(RoomMotiongram(SETTINGS), frames).max() < 0.05
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "faint spot"])  # that is less than the dance is
 def test_a_step_of_light_in_a_dance_neither_bursts_nor_silences_it_for_long(step: str) -> None:
     clean = dance(seconds=10.0)
     room = RoomMotiongram(SETTINGS)
@@ -116,6 +126,31 @@ def test_a_dancer_who_fills_half_of_the_picture_is_not_taken_for_light(
     assert max(motion.area for motion in plain) > 0.12
     assert [motion.area for motion in ours] == [motion.area for motion in plain]
     assert (room.state.n_suppressed_frames, room.state.n_relit_frames) == (0, 0)
+
+
+def test_what_is_as_wide_as_the_picture_and_moves_is_heard() -> None:
+    """Somebody who lies before the camera, or carries a banner: whole rows change alike."""
+    frames = []
+    for n in range(120):
+        picture = furniture()
+        top = 10 + round(8 * np.sin(2 * np.pi * 1.2 * n / 60))
+        picture[top : top + 10, 2:62] = 220.0
+        frames.append(Frame(picture.astype(np.uint8), n / 60))
+    room = RoomMotiongram(SETTINGS)
+    np.testing.assert_array_equal(quantities(room, frames), quantities(Motiongram(SETTINGS), frames))
+
+
+def test_light_that_becomes_of_another_kind_is_followed() -> None:
+    """Lamps multiply what is there, light that strays into the lens is added; in a room of black and white."""
+    contrasts = np.where(np.arange(64) % 8 < 3, 10.0, 180.0) + np.zeros((48, 1))
+
+    def light(picture: Picture, time_s: float) -> Picture:
+        kind = mains(0.1) if int(time_s / 4) % 2 == 0 else added(12.0)
+        return kind(picture, time_s)
+
+    ours = quantities(RoomMotiongram(SETTINGS), seen(empty(contrasts, 16, 60), 1.0, light))[240:]
+    assert quantities(Motiongram(SETTINGS), seen(empty(contrasts, 16, 60), 1.0, light))[240:].mean() > 5.0
+    assert np.count_nonzero(ours > 0.05) <= 16  # the frames within which it may notice
 
 
 def test_what_only_looks_like_steps_of_light_never_makes_it_mute() -> None:
