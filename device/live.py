@@ -384,7 +384,8 @@ class Live:
         is_under_way = self._voiced is not None and (last_frame_s > 0.0 or not self.settings.is_clip)
         if self._sound.is_stuck(meter.time_s("last_block_s"), is_under_way):
             self._on_failure(self._sound, AudioError("the sound card takes no more blocks: plug it in again"))
-        if self._camera.is_stuck(last_frame_s, not self.settings.is_clip):
+        # It waits to be told to begin until the sound is there, which may take a card its time.
+        if self._camera.is_stuck(last_frame_s, not self.settings.is_clip and self._voiced is not None):
             self._on_failure(self._camera, CameraError("the camera gives no frames: check its cable"))
         if self._deck.station.is_stuck(last_model_s, last_frame_s > last_model_s and is_under_way):
             self._on_failure(self._deck.station, ModelError("the model hangs: choose another bundle"))
