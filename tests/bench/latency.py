@@ -25,7 +25,7 @@ OTHER_FPS = (25.0, 30.0, 50.0, 120.0)
 SEGMENTS_S = (0.1, 0.5)
 MOTION, HEIGHT, SIDE = (STILL, "full"), ("low", "high"), ("left", "right")
 """Two scenes that take turns."""
-DIRECT_S, MOVING_S, SHORTLY_S, HOLD_S = 0.25, 0.3, 0.3, 0.4
+DIRECT_S, MOVING_S, SHORTLY_S, HOLD_S = 0.25, 0.3, 0.3, 0.55
 """How long scenes last."""
 
 Directs = Mapping[float, Path]

@@ -29,10 +29,10 @@ HOW = """\
 - **latency**: the engine as it plays live, its three processes, between a simulated camera and a simulated card, all on
   CLOCK_MONOTONIC. The scene changes at a random moment, not with a frame: the camera, in real time, shows it as it is
   when a frame is taken, so the frame's age counts. Motion is texture drawn anew for each frame in a part of the
-  picture (*full*: a quantity of motion of 7 grey levels), stillness is texture that stays. The room is
-  learned as always, but not the dancer's size. The card uses up samples as
-  time goes by, takes a period when there is room for one, and runs empty where blocks come too late: sample n is heard
-  n / rate after the first. What a real camera and a real card add by themselves is not in it: `device check` shows
+  picture (*full*: a quantity of motion of 7 grey levels), stillness is texture that stays. The room is learned as
+  always, but not the dancer's size. The card uses up samples as time goes by, takes a period when there is room for
+  one, and runs empty where blocks come too late: sample n is heard n / rate after the first.
+  What a real camera and a real card add by themselves is not in it: `device check` shows
   that.
 - **half of the way**: the sound has a mean before the change and a mean before the next one, over 0.1 s each; half is
   passed when it is first as near to the new as to the old, along the line between them. From stillness to motion and
