@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -50,7 +50,7 @@ from tests.bench.soak_verdict import FPS, Found, Sample, problems, report
 
 PPM = 100.0
 CHANGE_S = 60.0
-SETTLE_S = 6.0
+SETTLE_S, N_WARM_UPS = 6.0, 4
 SAMPLE_S, BURST_S, N_BURST = 2.0, 1.0, 300
 
 _log = logging.getLogger("soak")
@@ -71,7 +71,7 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
     config = load_config(DEFAULT_PATH)
     urgency = Urgency(config.engine.realtime_priority, config.engine.lock_memory)
     ours, controls = SharedArrays(NOTES), {cpu: SharedArrays(NOTES) for cpu in os.sched_getaffinity(0)}
-    with TemporaryDirectory() as folder, _disturbed(Path(folder), controls, urgency, is_load_idle):
+    with TemporaryDirectory() as folder, _disturbed(Path(folder), controls, urgency, is_load_idle) as load:
         bundles = (FACTORY, _other_bundle(Path(folder)))
         engine, model = config.engine, config.model
         playing = Playing(
@@ -81,7 +81,7 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
         live = Live(partial(open_steady_camera, FPS * (1.0 + PPM * 1e-6)), partial(open_noted, ours), FACTORY, settings)
         try:
             live.start()
-            found = _follow(live, bundles, duration_s, say)
+            found = _follow(live, bundles, load, duration_s, say)
         finally:
             live.close()
         found.ours = delays(ours)
@@ -89,11 +89,14 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
         return found
 
 
-def _follow(live: Live, bundles: Sequence[Path], duration_s: float, say: Callable[[str], None]) -> Found:
+def _follow(
+    live: Live, bundles: tuple[Path, Path], load: Collection[int], duration_s: float, say: Callable[[str], None]
+) -> Found:
     """Change models, look at memory, write the log, until the time is over."""
-    for bundle in reversed(bundles):  # What is set aside once is set aside before the first look.
+    _look(live, load, 0.0, 0)
+    for bundle in reversed(bundles * N_WARM_UPS):  # What is set aside once is set aside before the first look counts.
         live.change_model(bundle)
-        _watch_for(live, SETTLE_S / 2.0)
+        _watch_for(live, 0.5)
     found, begin_s = Found(duration_s), time.monotonic()
     change_s = min(CHANGE_S, duration_s / 3.0)
     n_frames, marks = live.meter.count("n_frames"), [_counts(live)]
@@ -112,8 +115,8 @@ def _follow(live: Live, bundles: Sequence[Path], duration_s: float, say: Callabl
                 _log.info("line %d of a burst at %.3f s", index, at_s)
         if at_s >= max(next_sample_s, changed_s + SETTLE_S):
             next_sample_s = at_s + SAMPLE_S
-            found.samples.append(_look(live, at_s, found.n_changes % 2))
-            say(f"{at_s:6.0f} s, {live.meter.count('n_xruns')} underruns, {found.samples[-1].own_mb:.1f} MB")
+            found.samples.append(_look(live, load, at_s, found.n_changes % 2))
+            say(f"{at_s:6.0f} s, {live.meter.count('n_xruns')} underruns, {found.samples[-1].total_mb:.1f} MB")
     marks.append(_counts(live))
     found.n_frames = live.meter.count("n_frames") - n_frames
     found.n_restarts, found.notes = live.n_restarts, live.notes
@@ -137,16 +140,20 @@ def _between(
     return LatencyHistogram(after[name] - before[name], np.full(1, np.inf))
 
 
-def _look(live: Live, at_s: float, bundle: int) -> Sample:
-    pids = {**live.pids, "parent": os.getpid()}
-    memory = {name: memory_mb(pid) for name, pid in pids.items()}
+def _look(live: Live, load: Collection[int], at_s: float, bundle: int) -> Sample:
+    """Look at all processes but those of the load; 'server' is what the others are forked from."""
+    from tests.bench.whole import family  # With its decoder; every process that is started imports what is above.
+
+    names = {pid: name for name, pid in live.pids.items()} | {os.getpid(): "parent"}
+    pids = [pid for pid in family(os.getpid()) if pid not in load]
+    pss_mb = dict.fromkeys([*names.values(), "server"], 0.0)
+    own_mb = dict(pss_mb)
+    for pid in pids:
+        name, (all_mb, without_files_mb) = names.get(pid, "server"), memory_mb(pid)
+        pss_mb[name] += all_mb
+        own_mb[name] += without_files_mb
     return Sample(
-        at_s,
-        bundle,
-        {name: all_mb for name, (all_mb, _) in memory.items()},
-        sum(own_mb for _, own_mb in memory.values()),
-        sum(n_descriptors(pid) for pid in pids.values()),
-        sum(n_threads(pid) for pid in pids.values()),
+        at_s, bundle, pss_mb, own_mb, sum(n_descriptors(pid) for pid in pids), sum(n_threads(pid) for pid in pids)
     )
 
 
@@ -160,8 +167,10 @@ def _other_bundle(folder: Path) -> Path:
 
 
 @contextmanager
-def _disturbed(folder: Path, controls: dict[int, SharedArrays], urgency: Urgency, is_load_idle: bool) -> Iterator[None]:
-    """Keep the machine busy, with a control writer on each processor."""
+def _disturbed(
+    folder: Path, controls: dict[int, SharedArrays], urgency: Urgency, is_load_idle: bool
+) -> Iterator[Collection[int]]:
+    """Keep the machine busy, with a control writer on each processor; give the numbers of the processes that do."""
     load = Load(folder, is_load_idle)
     handler = logging.FileHandler(folder / "log")
     _log.addHandler(handler)
@@ -171,7 +180,7 @@ def _disturbed(folder: Path, controls: dict[int, SharedArrays], urgency: Urgency
     above = replace(urgency, priority=min(99, urgency.priority + 1))
     children += [Child("control", control_main, (notes, above, cpu)) for cpu, notes in controls.items()]
     try:
-        yield
+        yield {child.pid for child in children}
     finally:
         for child in children:
             child.end()

@@ -25,8 +25,8 @@ class Sample:
         Which of the two played.
     pss_mb : dict of str to float
         Memory by the name of the process.
-    own_mb : float
-        Of all of them, without that of files.
+    own_mb : dict of str to float
+        The same without that of files.
     n_descriptors, n_threads : int
         Of all of them.
     """
@@ -34,9 +34,14 @@ class Sample:
     at_s: float
     bundle: int
     pss_mb: dict[str, float]
-    own_mb: float
+    own_mb: dict[str, float]
     n_descriptors: int
     n_threads: int
+
+    @property
+    def total_mb(self) -> float:
+        """Memory of all of them."""
+        return sum(self.pss_mb.values())
 
 
 @dataclass
@@ -71,16 +76,24 @@ class Found:
 
     @property
     def growth_mb(self) -> float:
-        """Memory at the end over that at the beginning, the same model playing: medians of a tenth of the looks."""
-        own_mb = [each.own_mb for each in self.samples if each.bundle == self.samples[0].bundle]
-        n = max(1, len(own_mb) // 10)
-        return float(np.median(own_mb[-n:]) - np.median(own_mb[:n]))
+        """Memory without files at the end over that at the beginning, of all processes."""
+        return sum(self.growths_mb.values())
+
+    @property
+    def growths_mb(self) -> dict[str, float]:
+        """Of each process, the same model playing: medians of a tenth of the looks."""
+        same = [each.own_mb for each in self.samples if each.bundle == self.samples[0].bundle]
+        n = max(1, len(same) // 10)
+        first, last = (
+            {name: np.median([each[name] for each in few]) for name in same[0]} for few in (same[:n], same[-n:])
+        )
+        return {name: float(last[name] - first[name]) for name in first}
 
     @property
     def slope_mb_per_h(self) -> float:
         """Of a straight line through all looks."""
         at_h = [each.at_s / 3600.0 for each in self.samples]
-        return float(np.polyfit(at_h, [each.own_mb for each in self.samples], 1)[0])
+        return float(np.polyfit(at_h, [sum(each.own_mb.values()) for each in self.samples], 1)[0])
 
     def growth_ms(self, name: str, percent: float) -> float:
         """A latency in the second half over that in the first."""
@@ -118,14 +131,15 @@ def report(found: Found) -> str:
     worst_ms = [1000.0 * max((each.late_s for each in late), default=0.0) for late in (found.ours, found.control)]
     samples, names = found.samples, sorted(found.samples[-1].pss_mb)
     memory = ", ".join(f"{name} {samples[0].pss_mb[name]:.1f} to {samples[-1].pss_mb[name]:.1f}" for name in names)
+    growth = ", ".join(f"{name} {growth_mb:+.2f}" for name, growth_mb in sorted(found.growths_mb.items()))
     n_control = sum(each.is_underrun for each in found.control)
     lines = [
         f"played     {found.duration_s:.0f} s, {found.n_frames} frames, {found.n_changes} changes of model",
         f"underruns  {len(own)} of the engine's, {len(underruns) - len(own)} of the machine's",
         f"late       {len(found.ours)} blocks by more than a period, at most {worst_ms[0]:.1f} ms",
         f"control    {n_control} underruns, {len(found.control)} late, at most {worst_ms[1]:.1f} ms",
-        f"memory     {sum(samples[-1].pss_mb.values()):.1f} MB PSS: {memory}",
-        f"           without files grown by {found.growth_mb:.2f} MB, slope {found.slope_mb_per_h:+.1f} MB an hour",
+        f"memory     {samples[-1].total_mb:.1f} MB PSS: {memory}",
+        f"growth     {found.growth_mb:+.2f} MB without files: {growth}; slope {found.slope_mb_per_h:+.1f} MB an hour",
         f"handles    {samples[0].n_descriptors} to {samples[-1].n_descriptors} descriptors",
         f"threads    {samples[0].n_threads} to {samples[-1].n_threads}",
     ]

@@ -24,7 +24,7 @@ def latencies(ms: float) -> LatencyHistogram:
 
 
 def sample(at_s: float, own_mb: float = 50.0, n_descriptors: int = 100, n_threads: int = 10) -> Sample:
-    return Sample(at_s, round(at_s / 40.0) % 2, {"sound": 20.0}, own_mb, n_descriptors, n_threads)
+    return Sample(at_s, round(at_s / 40.0) % 2, {"sound": 20.0}, {"sound": own_mb}, n_descriptors, n_threads)
 
 
 def clean() -> Found:
