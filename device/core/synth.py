@@ -221,7 +221,8 @@ class Synth:
             self._magnitude = magnitude * (self._scale * self._noise_gain)
             return
         ends = np.append((peaks[1:] + peaks[:-1]) // 2 + 1, n_bins)
-        n_led = np.diff(ends, prepend=0)
+        n_led = ends.copy()
+        n_led[1:] -= ends[:-1]
         self._leader = np.repeat(peaks, n_led)
         self._tonal = np.abs(self._bins - self._leader) <= 3
         left, middle, right = np.log(magnitude[peaks + _BESIDE] + 1e-12)
