@@ -14,6 +14,7 @@ class HandClock:
 
     def __init__(self, time_s: float = 1000.0) -> None:
         self.time_s = time_s
+        self._begin_s = time_s
 
     def now_s(self) -> float:
         """Seconds."""
@@ -22,3 +23,7 @@ class HandClock:
     def wait(self, duration_s: float) -> None:
         """Move on."""
         self.time_s += max(0.0, duration_s)
+
+    def n_samples(self, rate_hz: int) -> int:
+        """Count the samples that have passed since the beginning."""
+        return round((self.time_s - self._begin_s) * rate_hz)

@@ -11,25 +11,9 @@ from device.core.errors import AudioError
 from device.edges.audio_fake import FakeOutput
 from device.edges.audio_wav import WavOutput
 from device.paced import LONGEST_WAIT_S, PacedOutput
+from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000
-
-
-class HandClock:
-    """A clock that moves when it is waited on, or by hand."""
-
-    def __init__(self) -> None:
-        self.time_s = 1000.0
-
-    @property
-    def n_samples(self) -> int:
-        return round((self.time_s - 1000.0) * RATE_HZ)
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def wait(self, duration_s: float) -> None:
-        self.time_s += max(0.0, duration_s)
 
 
 def block(n: int = 128) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -42,9 +26,9 @@ def test_a_paced_output_waits_before_the_block_is_made_and_not_again_to_write_it
     ready, written = [], []
     for _ in range(7):
         output.wait()
-        ready.append(clock.n_samples)
+        ready.append(clock.n_samples(RATE_HZ))
         output.write(block())
-        written.append(clock.n_samples)
+        written.append(clock.n_samples(RATE_HZ))
     assert ready == [0, 0, 0, 128, 256, 384, 512]
     assert written == ready
     assert output.n_xruns == 0
@@ -67,7 +51,7 @@ def test_a_paced_output_that_has_run_empty_waits_for_nothing() -> None:
         output.write(block())
     clock.time_s += 1000 / RATE_HZ
     output.wait()
-    assert clock.n_samples == 1000
+    assert clock.n_samples(RATE_HZ) == 1000
     output.write(block())
     assert output.n_xruns == 1
 

@@ -16,26 +16,10 @@ from device.core.errors import AudioError
 from device.edges.audio_fake import FakeOutput
 from device.edges.model import Float32
 from device.steady import SteadyOutput
+from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000
 PERIOD = 128
-
-
-class HandClock:
-    """A clock that moves when it is waited on, or by hand."""
-
-    def __init__(self) -> None:
-        self.time_s = 1000.0
-
-    @property
-    def n_samples(self) -> int:
-        return round((self.time_s - 1000.0) * RATE_HZ)
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def wait(self, duration_s: float) -> None:
-        self.time_s += max(0.0, duration_s)
 
 
 class Card(FakeOutput):
@@ -113,15 +97,15 @@ def test_without_a_card_time_passes_as_with_one(make: Callable[..., SteadyOutput
     ready, written = [], []
     for _ in range(6):
         output.wait()
-        ready.append(clock.n_samples)
+        ready.append(clock.n_samples(RATE_HZ))
         output.write(np.ones(PERIOD, np.float32))
-        written.append(clock.n_samples)
+        written.append(clock.n_samples(RATE_HZ))
     assert ready == [0, 0, 0, 128, 256, 384]
     assert written == ready
     assert (output.is_live, output.period, output.buffer) == (False, PERIOD, 3 * PERIOD)
     clock.time_s += 3600.0
     play(output)
-    assert clock.n_samples == 3600 * RATE_HZ + 384
+    assert clock.n_samples(RATE_HZ) == 3600 * RATE_HZ + 384
     assert (output.n_xruns, output.n_lost) == (0, 0)
 
 
@@ -132,7 +116,7 @@ def test_without_a_card_blocks_of_any_length_pass_in_their_time_without_a_wait(
     output = make(Socket(), clock)
     for n in (1000, 10, 300, 5000):
         output.write(np.ones(n, np.float32))
-    assert clock.n_samples == 6310 - 3 * PERIOD
+    assert clock.n_samples(RATE_HZ) == 6310 - 3 * PERIOD
 
 
 def test_absent_at_first_it_plays_when_it_comes(make: Callable[..., SteadyOutput]) -> None:
@@ -167,7 +151,7 @@ def test_lost_in_the_write_its_block_takes_its_time(make: Callable[..., SteadyOu
     for _ in range(7):
         output.write(np.ones(PERIOD, np.float32))
     assert output.n_lost == 1
-    assert clock.n_samples == 2 * PERIOD  # two were heard at once, three fill the buffer, two are waited for
+    assert clock.n_samples(RATE_HZ) == 2 * PERIOD  # two were heard at once, three fill the buffer, two are waited for
     play_until(output, lambda: card.closed)
     assert card.closed_by == "sound card"
 
