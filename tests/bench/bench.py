@@ -65,7 +65,7 @@ class Effort:
     peer_s: float = 20.0
     takes_s: float = 600.0
     n_changes: int = 200
-    layout_s: float = 3.5
+    layout_s: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from device.config import DEFAULT_PATH, Config, load_config
-from device.core.motiongram import Motiongram, MotionSettings
+from device.core.motiongram import MotionSettings
+from device.core.room import RoomMotiongram
+from device.core.room_profile import RoomSettings
 from device.core.synth import Synth
 from device.engine import play_virtual
 from device.models import FACTORY, load_bundle
@@ -26,7 +28,7 @@ from tests.bench.bench import CLIP, Bench, Effort, Show
 from tests.bench.latency_analysis import Feature, find_changes, level, spectrum
 from tests.bench.latency_card import Heard, PacedCard, card_layout, heard, lateness_s
 from tests.bench.latency_pulse import TimedRecording
-from tests.bench.latency_stimulus import REGIONS, STILL, StimulusCamera, StimulusPlan, stimulus_layout
+from tests.bench.latency_stimulus import REGIONS, STILL, ZOOM, StimulusCamera, StimulusPlan, stimulus_layout
 from tests.bench.latency_trial import Outcome, Trial
 from tests.bench.latency_why import SteppedClock, frames_of, stages_s
 from tests.bench.results import body
@@ -145,12 +147,13 @@ def test_the_scene_changes_at_any_phase_of_a_frame_and_is_seen_in_the_first_one_
     assert seen == pytest.approx(plan.changes_s() + plan.ages_s())
 
 
-@pytest.mark.parametrize(("scene", "least", "most"), [("full", 4.0, 8.0), *((each, 2.0, 8.0) for each in REGIONS)])
-def test_it_moves_as_in_a_lively_dance(scene: str, least: float, most: float) -> None:
-    motiongram = Motiongram(MotionSettings())
-    frames = frames_of(StimulusPlan(60.0, (scene, STILL), (1.0, 0.2), 1))
-    quantities = [motiongram.push(frame).quantity for frame in frames[10:50]]
-    assert least < np.mean(quantities) < most
+@pytest.mark.parametrize(("scene", "least", "most"), [(each, 4.0, 8.0) for each in REGIONS])
+def test_it_moves_as_in_a_lively_dance_and_is_taken_for_no_noise(scene: str, least: float, most: float) -> None:
+    room = RoomMotiongram(MotionSettings(), adapt=RoomSettings(zoom=ZOOM))
+    frames = frames_of(StimulusPlan(60.0, (scene, STILL), (1.0, 0.2), 1, lead_s=12.0))
+    quantities = [room.push(frame).quantity for frame in frames]
+    assert least < np.mean(quantities[10:50]) < most
+    assert least < np.mean(quantities[660:700]) < most
 
 
 def test_the_camera_is_in_time_and_says_when_it_began() -> None:
