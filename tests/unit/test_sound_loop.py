@@ -85,15 +85,17 @@ def test_it_lasts_to_the_sample(seconds: float) -> None:
     assert clock.time_s - 1000.0 == pytest.approx(max(0.0, (n - 384) / RATE_HZ), abs=128 / RATE_HZ)
 
 
-def test_time_that_is_lost_does_not_make_the_performance_longer() -> None:
+@pytest.mark.parametrize("at_s", [0.5, 1.39])
+def test_time_that_is_lost_does_not_make_the_performance_longer(at_s: float) -> None:
     class Stalling(HandClock):
-        """Once, when asked for the hundredth time, a third of a second has passed."""
+        """At this time a third of a second is over at once."""
 
-        n_asked = 0
+        has_stalled = False
 
         def now_s(self) -> float:
-            self.n_asked += 1
-            self.time_s += 1 / 3 if self.n_asked == 100 else 0.0
+            if not self.has_stalled and self.time_s >= 1000.0 + at_s:
+                self.has_stalled = True
+                self.time_s += 1 / 3
             return self.time_s
 
     clock, output = Stalling(), FakeOutput()
@@ -103,7 +105,6 @@ def test_time_that_is_lost_does_not_make_the_performance_longer() -> None:
     assert desk.meter.count("n_xruns") == paced.n_xruns == 1
     assert paced.n_lost > 0.3 * RATE_HZ
     assert len(output.played) == round(1.4 * RATE_HZ)
-    assert desk.meter.count("n_samples") == round(1.4 * RATE_HZ) - paced.n_lost
 
 
 def test_a_card_that_waits_for_nothing_is_held_to_the_time() -> None:
@@ -112,7 +113,7 @@ def test_a_card_that_waits_for_nothing_is_held_to_the_time() -> None:
     assert clock.time_s - 1000.0 == pytest.approx(2.0 - LARGEST_LEAD_S, abs=0.02)
 
 
-@pytest.mark.parametrize("ppm", [-500.0, 500.0])
+@pytest.mark.parametrize("ppm", [-900.0, 900.0])
 def test_a_card_whose_clock_is_a_little_off_is_never_held_back(ppm: float) -> None:
     clock = HandClock()
 
@@ -127,9 +128,9 @@ def test_a_card_whose_clock_is_a_little_off_is_never_held_back(ppm: float) -> No
             self.most_late_s = max(self.most_late_s, clock.time_s - self.end_s)
             clock.time_s = self.end_s = self.end_s + len(block) / (RATE_HZ * (1.0 + 1e-6 * ppm))
 
-    card = Card(period=4096)
-    # At the fast one the samples would be 0.6 s ahead of the time.
-    Desk(card, clock, seconds=1200.0).loop.run()
+    card = Card(period=4096, n_periods=2)
+    # At the fast one the samples would be 0.9 s ahead of the time.
+    Desk(card, clock, seconds=1000.0).loop.run()
     assert card.most_late_s < 1e-6
 
 
