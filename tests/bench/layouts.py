@@ -19,7 +19,7 @@ from functools import partial
 from itertools import product
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,13 +33,16 @@ from device.process import Part
 from device.realtime import SWITCH_INTERVAL_S, Urgency, be_urgent, freeze_garbage
 from device.shared import SharedArrays
 from device.sound_process import sound_main, sound_process
-from tests.bench.bench import ROOT, Bench
 from tests.bench.figures import Section
 from tests.bench.latency_card import card_layout, lateness_s, open_paced_card
 from tests.bench.latency_stimulus import STILL, StimulusPlan
 from tests.bench.latency_trial import Show, Trial, settings_of
 from tests.bench.results import grid
 
+if TYPE_CHECKING:  # Each process of the engine imports the program that started it: nothing heavy belongs in it.
+    from tests.bench.bench import Bench
+
+ROOT = Path(__file__).parents[2]
 FPS = 60.0
 WAYS = ("threads", "processes")
 N_ROUNDS = 2
@@ -70,7 +73,7 @@ def measure_layouts(bench: Bench) -> Section:
     bench.say("layouts: processes and threads in turn")
     rows = lateness_rows(bench)
     bench.say("layouts: loading")
-    held_up = run_apart(bench, "loading", bench.config.engine.realtime_priority)
+    held_up = run_apart(bench.show.bundle, "loading", bench.config.engine.realtime_priority, bench.effort.layout_s)
     header = ("parts are", "SCHED_FIFO", "other load", "blocks", "late p50, ms", "p99, ms", "most, ms", "underruns")
     period_ms = 1000.0 * bench.config.audio.period / bench.config.audio.rate_hz
     said = (
@@ -89,7 +92,7 @@ def lateness_rows(bench: Bench) -> list[tuple[str, ...]]:
     found: dict[tuple[bool, int, str], list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for is_busy, priority, way in kinds * N_ROUNDS:
         with busy() if is_busy else nothing():
-            found[is_busy, priority, way].append(run_apart(bench, way, priority))
+            found[is_busy, priority, way].append(run_apart(bench.show.bundle, way, priority, bench.effort.layout_s))
     return [_row(*kind, runs) for kind, runs in found.items()]
 
 
@@ -122,12 +125,11 @@ def nothing() -> Iterator[None]:
     yield
 
 
-def run_apart(bench: Bench, way: str, priority: int) -> dict[str, Any]:
+def run_apart(bundle: Path, way: str, priority: int, seconds: float) -> dict[str, Any]:
     """Run one of them in a program of its own; give what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.layouts", str(bench.show.bundle), way, str(priority),
-         f"{bench.effort.layout_s:g}"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST_S + bench.effort.layout_s,
+        [sys.executable, "-m", "tests.bench.layouts", str(bundle), way, str(priority), f"{seconds:g}"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST_S + seconds,
     )  # fmt: skip
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -7,11 +7,12 @@ import pytest
 
 from device.config import DEFAULT_PATH, load_config
 from device.models import FACTORY
+from tests.bench import layouts
 from tests.bench.latency_rows import Row, rows_of
 from tests.bench.latency_stimulus import STILL, StimulusPlan
 from tests.bench.latency_trial import Trial, run_trials
 
-FPS, N_CHANGES = 60.0, 20
+FPS, N_CHANGES = 60.0, 16
 MOTION = (STILL, "full")
 STREAM_S, SEGMENT_S = (0.3, 0.3), (1.2, 1.2)
 
@@ -46,4 +47,14 @@ def test_segments_are_heard_when_they_are_whole(rows: dict[tuple[str, str], Row]
     latencies_ms = 1000.0 * row.changes.latencies_s
     said = f"{row.n_xruns} underruns; {latencies_ms.tolist()} ms"
     assert len(latencies_ms) == row.changes.n, said
-    assert np.median(latencies_ms) == pytest.approx(500.0, abs=60.0), said
+    assert 1000.0 * row.limits_s[0] - 8.0 < np.median(latencies_ms) < 600.0, said
+
+
+@pytest.mark.parametrize("way", layouts.WAYS)
+def test_the_engine_plays_in_both_layouts_that_are_compared(way: str) -> None:
+    played = layouts.run_apart(FACTORY, way, 0, 0.5)
+    late_s = np.array(played["late_s"])
+    assert len(late_s) > 100  # of the 188 blocks of half a second
+    # A block comes after there is room for it; one that is later than the buffer lasts is an underrun.
+    assert 0.0 <= late_s.min() <= np.median(late_s) < 384 / 48_000
+    assert (late_s > 384 / 48_000).sum() <= played["n_xruns"]
