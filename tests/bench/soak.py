@@ -114,7 +114,8 @@ def _follow(
             for index in range(N_BURST):
                 _log.info("line %d of a burst at %.3f s", index, at_s)
         if at_s >= max(next_sample_s, changed_s + SETTLE_S):
-            next_sample_s = at_s + SAMPLE_S
+            # A hundred looks at most: or the list of them would grow.
+            next_sample_s = at_s + max(SAMPLE_S, duration_s / 100.0)
             found.samples.append(_look(live, load, at_s, found.n_changes % 2))
             say(f"{at_s:6.0f} s, {live.meter.count('n_xruns')} underruns, {found.samples[-1].total_mb:.1f} MB")
     marks.append(_counts(live))

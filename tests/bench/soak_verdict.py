@@ -10,7 +10,7 @@ from device.core.latency import LatencyHistogram
 from tests.bench.soak_machine import Delay, of_the_engine
 
 FPS = 60.0
-GROWTH_MB, GROWTH_MS, DRIFT_MS = 2.0, 1.0, 2.0
+GROWTH_MB, GROWTH_MS, DRIFT_MS = 3.0, 1.0, 2.0
 
 
 @dataclass(frozen=True)

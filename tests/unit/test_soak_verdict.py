@@ -43,7 +43,7 @@ def test_nothing_is_said_of_a_clean_run() -> None:
     ("fault", "said"),
     [
         ({"ours": [Delay(50.0, 0.006, is_underrun=True)]}, "1 underruns"),
-        ({"samples": [sample(float(at_s), own_mb=50.0 + at_s / 40.0) for at_s in range(0, 120, 2)]}, "memory"),
+        ({"samples": [sample(float(at_s), own_mb=50.0 + at_s / 30.0) for at_s in range(0, 120, 2)]}, "memory"),
         ({"samples": [sample(0.0), sample(80.0, n_descriptors=101)]}, "descriptors"),
         ({"samples": [sample(0.0), sample(80.0, n_threads=11)]}, "threads"),
         ({"halves": {**clean().halves, "engine": [latencies(2.0), latencies(3.5)]}}, "slower"),
