@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -44,6 +44,7 @@ from tests.bench.soak_machine import (
     n_threads,
     open_noted,
     open_steady_camera,
+    parent_of,
     spin_main,
 )
 from tests.bench.soak_verdict import FPS, Found, Sample, problems, report
@@ -71,7 +72,7 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
     config = load_config(DEFAULT_PATH)
     urgency = Urgency(config.engine.realtime_priority, config.engine.lock_memory)
     ours, controls = SharedArrays(NOTES), {cpu: SharedArrays(NOTES) for cpu in os.sched_getaffinity(0)}
-    with TemporaryDirectory() as folder, _disturbed(Path(folder), controls, urgency, is_load_idle) as load:
+    with TemporaryDirectory() as folder, _disturbed(Path(folder), controls, urgency, is_load_idle):
         bundles = (FACTORY, _other_bundle(Path(folder)))
         engine, model = config.engine, config.model
         playing = Playing(
@@ -81,7 +82,7 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
         live = Live(partial(open_steady_camera, FPS * (1.0 + PPM * 1e-6)), partial(open_noted, ours), FACTORY, settings)
         try:
             live.start()
-            found = _follow(live, bundles, load, duration_s, say)
+            found = _follow(live, bundles, duration_s, say)
         finally:
             live.close()
         found.ours = delays(ours)
@@ -89,11 +90,9 @@ def soak(duration_s: float, *, is_load_idle: bool = False, say: Callable[[str], 
         return found
 
 
-def _follow(
-    live: Live, bundles: tuple[Path, Path], load: Collection[int], duration_s: float, say: Callable[[str], None]
-) -> Found:
+def _follow(live: Live, bundles: tuple[Path, Path], duration_s: float, say: Callable[[str], None]) -> Found:
     """Change models, look at memory, write the log, until the time is over."""
-    _look(live, load, 0.0, 0)
+    _look(live, 0.0, 0)
     for bundle in reversed(bundles * N_WARM_UPS):  # What is set aside once is set aside before the first look counts.
         live.change_model(bundle)
         _watch_for(live, 0.5)
@@ -116,7 +115,7 @@ def _follow(
         if at_s >= max(next_sample_s, changed_s + SETTLE_S):
             # A hundred looks at most: or the list of them would grow.
             next_sample_s = at_s + max(SAMPLE_S, duration_s / 100.0)
-            found.samples.append(_look(live, load, at_s, found.n_changes % 2))
+            found.samples.append(_look(live, at_s, found.n_changes % 2))
             say(f"{at_s:6.0f} s, {live.meter.count('n_xruns')} underruns, {found.samples[-1].total_mb:.1f} MB")
     marks.append(_counts(live))
     found.n_frames = live.meter.count("n_frames") - n_frames
@@ -141,20 +140,17 @@ def _between(
     return LatencyHistogram(after[name] - before[name], np.full(1, np.inf))
 
 
-def _look(live: Live, load: Collection[int], at_s: float, bundle: int) -> Sample:
-    """Look at all processes but those of the load; 'server' is what the others are forked from."""
-    from tests.bench.whole import family  # With its decoder; every process that is started imports what is above.
-
-    names = {pid: name for name, pid in live.pids.items()} | {os.getpid(): "parent"}
-    pids = [pid for pid in family(os.getpid()) if pid not in load]
-    pss_mb = dict.fromkeys([*names.values(), "server"], 0.0)
-    own_mb = dict(pss_mb)
-    for pid in pids:
-        name, (all_mb, without_files_mb) = names.get(pid, "server"), memory_mb(pid)
-        pss_mb[name] += all_mb
-        own_mb[name] += without_files_mb
+def _look(live: Live, at_s: float, bundle: int) -> Sample:
+    """Look at all processes; 'server' is what the others are forked from."""
+    pids = {**live.pids, "parent": os.getpid(), "server": parent_of(live.pids["sound"])}
+    memory = {name: memory_mb(pid) for name, pid in pids.items()}
     return Sample(
-        at_s, bundle, pss_mb, own_mb, sum(n_descriptors(pid) for pid in pids), sum(n_threads(pid) for pid in pids)
+        at_s,
+        bundle,
+        {name: all_mb for name, (all_mb, _) in memory.items()},
+        {name: without_files_mb for name, (_, without_files_mb) in memory.items()},
+        sum(n_descriptors(pid) for pid in pids.values()),
+        sum(n_threads(pid) for pid in pids.values()),
     )
 
 
@@ -168,10 +164,8 @@ def _other_bundle(folder: Path) -> Path:
 
 
 @contextmanager
-def _disturbed(
-    folder: Path, controls: dict[int, SharedArrays], urgency: Urgency, is_load_idle: bool
-) -> Iterator[Collection[int]]:
-    """Keep the machine busy, with a control writer on each processor; give the numbers of the processes that do."""
+def _disturbed(folder: Path, controls: dict[int, SharedArrays], urgency: Urgency, is_load_idle: bool) -> Iterator[None]:
+    """Keep the machine busy, with a control writer on each processor."""
     load = Load(folder, is_load_idle)
     handler = logging.FileHandler(folder / "log")
     _log.addHandler(handler)
@@ -181,7 +175,7 @@ def _disturbed(
     above = replace(urgency, priority=min(99, urgency.priority + 1))
     children += [Child("control", control_main, (notes, above, cpu)) for cpu, notes in controls.items()]
     try:
-        yield {child.pid for child in children}
+        yield
     finally:
         for child in children:
             child.end()

@@ -208,6 +208,12 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return 0.0, 0.0
 
 
+def parent_of(pid: int) -> int:
+    """Give the process that started another."""
+    # The name, in brackets, may hold anything; after it come the state and the parent.
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
+
+
 def n_descriptors(pid: int) -> int:
     """How many files, pipes and the like a process holds open."""
     with suppress(OSError):
