@@ -84,10 +84,10 @@ class LiveSettings:
 class _Deck:
     """A model that plays, or is to."""
 
+    number: int
     bundle: Path
     manifest: Manifest
     scores: SharedArrays
-    i_bell: int
     station: Station
     facts: ModelFacts | None = None
 
@@ -208,7 +208,7 @@ class Live:
         BundleError, ModelError
             It does not play, and was never heard: the old one goes on.
         """
-        old, new = self._deck, self._new_deck(bundle, 1 - self._deck.i_bell)
+        old, new = self._deck, self._new_deck(bundle, self._deck.number + 1)
         try:
             new.station.start()
             self._until_ready(new)
@@ -268,11 +268,11 @@ class Live:
         # The model takes longest, so it is started first.
         return (self._deck.station, self._sound, self._camera)
 
-    def _new_deck(self, bundle: Path, i_bell: int) -> _Deck:
+    def _new_deck(self, bundle: Path, number: int) -> _Deck:
         manifest, playing = read_manifest(bundle), self.settings.playing
         check_frames(bundle, self._frames, (manifest.motion.height, manifest.motion.width))
         scores = SharedArrays(score_layout(manifest.n_bins, n_steps_of(manifest, playing.mode)))
-        bell = self._bells[i_bell]
+        bell = self._bells[number % len(self._bells)]
 
         def launch() -> Child:
             setup = ModelSetup(
@@ -281,7 +281,7 @@ class Live:
             )  # fmt: skip
             return Child("model", model_main, setup)
 
-        return _Deck(bundle, manifest, scores, i_bell, Station("model", launch))
+        return _Deck(number, bundle, manifest, scores, Station("model", launch))
 
     def _start_sound(self) -> Child:
         started = self._started if self.settings.is_clip else None
@@ -320,9 +320,10 @@ class Live:
         elif word == "ready":
             self._on_ready(station, content)
         elif word == "playing":
-            self._voiced = self._deck
-            self._deck.station.tell("go")
-            self._let_dance()
+            if content == self._deck.number:  # not one that was asked for before
+                self._voiced = self._deck
+                self._deck.station.tell("go")
+                self._let_dance()
         elif word == "room":
             assert isinstance(content, RoomProfile)  # noqa: S101 - that is what a model's process sends
             self.room = content
@@ -352,7 +353,13 @@ class Live:
             return
         crossfade_s = self.settings.crossfade_s if self._voiced is not None else 0.0
         plan = VoicePlan(
-            deck.scores, deck.manifest.grid_rate_hz, deck.manifest.synth, playing.seed, playing.fade_s, crossfade_s
+            deck.number,
+            deck.scores,
+            deck.manifest.grid_rate_hz,
+            deck.manifest.synth,
+            playing.seed,
+            playing.fade_s,
+            crossfade_s,
         )
         self._sound.tell("play", plan)
 

@@ -79,6 +79,8 @@ class VoicePlan:
 
     Attributes
     ----------
+    number : int
+        Its own, said back once it plays.
     scores : SharedArrays
         What it plays, of `score_layout`.
     steps_per_s : float
@@ -88,6 +90,7 @@ class VoicePlan:
     crossfade_s : float
     """
 
+    number: int
     scores: SharedArrays
     steps_per_s: float
     synth: SynthSettings
@@ -120,7 +123,7 @@ def _listen(part: Part, mixer: Mixer, urgency: Urgency) -> None:
                 mixer.take_over(build_source(content, mixer.rate_hz), content.crossfade_s)
                 while mixer.is_changing:
                     time.sleep(CHANGE_POLL_S)  # The audio thread tells nobody: that might hold it up.
-                part.say("playing")
+                part.say("playing", content.number)
     except EOFError:
         return
 

@@ -290,7 +290,7 @@ class Rig:
     """
 
     def __init__(
-        self, bundle: Path, n_periods: int = 16, settings: LiveSettings = SETTINGS, fps: float = FPS, period: int = 128
+        self, bundle: Path, n_periods: int = 32, settings: LiveSettings = SETTINGS, fps: float = FPS, period: int = 128
     ) -> None:
         self.stage, self.card = Stage(), Card()
         self.buffer_s = period * n_periods / RATE_HZ

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device.core.bundle import MODEL_FILES, Manifest, describe_files
+from device.core.bundle import MODEL_FILES, Manifest
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.edges.model import Float32
@@ -62,34 +62,13 @@ def tone(motion: MotionSettings, synth: SynthSettings, hz: float) -> Float32:
 
 
 def _write(folder: Path, name: str, synth: SynthSettings, hz: float) -> None:
-    from tests.bench.segment_bundle import N_LATENT, build_network, examples
-    from trainer.export import convert, make_goldens
+    from tests.bench.segment_bundle import build_network, write_network
     from trainer.settings import GRID_RATE_HZ
 
-    motion, n_columns = MotionSettings(), round(SEGMENT_S * GRID_RATE_HZ)
-    network = build_network(n_columns, motion, synth)
+    motion = MotionSettings()
+    network = build_network(round(SEGMENT_S * GRID_RATE_HZ), motion, synth)
     network.layers[-1].set_weights([tone(motion, synth, hz)])
-    calibration = examples(100, n_columns, motion.n_features)
-    files = convert(network, calibration)
-    named = {MODEL_FILES[variant]: data for variant, data in files.items()}
-    manifest = Manifest(
-        name=name,
-        version=1,
-        rate_hz=synth.rate_hz,
-        grid_rate_hz=GRID_RATE_HZ,
-        motion=motion,
-        synth=synth,
-        segment_s=SEGMENT_S,
-        lead_s=0.0,
-        n_latent=N_LATENT,
-        n_columns=n_columns,
-        temperature=0.0,
-        figures={},
-        files=describe_files(named),
-        golden=make_goldens(files, calibration),
-        signed=False,
-    )
-    write_bundle(folder / name, manifest, named)
+    write_network(folder / name, name, network, SEGMENT_S, motion, synth)
 
 
 if __name__ == "__main__":

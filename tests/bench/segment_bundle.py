@@ -134,16 +134,24 @@ def examples(n: int, n_columns: int, n_features: int) -> list[tuple[Float32, Flo
 
 def write(folder: Path, segment_s: float) -> None:
     """Build, convert and write: what the process of its own does."""
+    motion, synth = MotionSettings(), SynthSettings()
+    n_columns = max(2, round(segment_s * GRID_RATE_HZ))
+    write_network(folder, f"direct {segment_s:g} s", build_network(n_columns, motion, synth), segment_s, motion, synth)
+
+
+def write_network(
+    folder: Path, name: str, network: Any, segment_s: float, motion: MotionSettings, synth: SynthSettings
+) -> None:
+    """Export a network of `build_network`'s form, and write it as a bundle."""
     from device.models import write_bundle
     from trainer.export import convert, make_goldens
 
-    motion, synth = MotionSettings(), SynthSettings()
     n_columns = max(2, round(segment_s * GRID_RATE_HZ))
     calibration = examples(100, n_columns, motion.n_features)
-    files = convert(build_network(n_columns, motion, synth), calibration)
+    files = convert(network, calibration)
     named = {MODEL_FILES[variant]: data for variant, data in files.items()}
     manifest = Manifest(
-        name=f"direct {segment_s:g} s",
+        name=name,
         version=1,
         rate_hz=synth.rate_hz,
         grid_rate_hz=GRID_RATE_HZ,

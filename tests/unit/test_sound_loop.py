@@ -50,7 +50,7 @@ class Desk:
         scores = SharedArrays(score_layout(SYNTH.n_bins, 1))
         self.scores = SharedScores(scores, 50.0, clock.now_s)
         self.mixer = Mixer(RATE_HZ)
-        self.mixer.take_over(build_source(VoicePlan(scores, 50.0, SYNTH, 0, 0.18, 0.0), RATE_HZ))
+        self.mixer.take_over(build_source(VoicePlan(0, scores, 50.0, SYNTH, 0, 0.18, 0.0), RATE_HZ))
         setup = SoundSetup(
             lambda: nullcontext(output),
             self.started if is_clip else None,
