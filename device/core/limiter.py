@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 PEAK_DB = -1.0
 """Level that nothing passes, in dBFS, unless another is configured."""
-KNEE_DB = 3.0
-"""How far below the peak bending begins: a sine that just reaches the peak gets 2.8% of harmonics, mostly the third;
-with a knee of 1 dB it gets 1.0%, but one 3 dB louder 17% instead of 16%, and up to higher harmonics."""
+KNEE_DB = 1.0
+"""How far below the peak bending begins: a sine that just reaches the peak gets 1.0% of harmonics, mostly the third,
+one 3 dB louder 17%. With a knee of 3 dB it would be 2.8% and 16%, and much of a loud instrument would be bent."""
 
 
 def amplitude(level_db: float) -> float:

@@ -117,6 +117,9 @@ class Synth:
     too soft from a model, and 1 dB too loud from measured spectra."""
     GLIDE_S = 0.002
     """Time constant with which the sound moves to a new spectrum: three quarters of the way in one hop."""
+    SETTLED = 1e-2
+    """What is left of that way when no value has farther to go than this is gone in one: a hop that does not look for
+    peaks costs half."""
 
     def __init__(self, settings: SynthSettings, seed: int = 0) -> None:
         self.settings = settings
@@ -198,7 +201,7 @@ class Synth:
         if target is self._current:
             return
         step = target - self._current
-        settled = np.abs(step).max() < 1e-3
+        settled = np.abs(step).max() < self.SETTLED
         self._current = target if settled else self._current + np.float32(self._share) * step
         magnitude = self._current.astype(np.float64) ** (1.0 / self.settings.power)
         magnitude[magnitude < self.FLOOR] = 0.0
