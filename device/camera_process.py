@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -94,8 +93,3 @@ def watch(camera: Camera, setup: CameraSetup, clock: Clock) -> float:
 def camera_main(part: Part, setup: CameraSetup) -> None:
     """Run the camera's process."""
     run_part("camera", part, lambda: camera_process(part, setup))
-
-
-def monotonic_s() -> float:
-    """CLOCK_MONOTONIC, by which all processes go."""
-    return time.monotonic()
