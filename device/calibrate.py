@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from device.core.room_profile import RoomProfile, RoomSettings
 from device.core.room_size import TYPICAL_SIZE
 from device.core.timeline import Timeline
 from device.edges.camera import Camera
+from device.plan import bundle_path, check_seconds, clip_of
 from device.rooms import load_room, room_path, save_room
 
 DEFAULT_S = 30.0
@@ -56,9 +56,8 @@ def main(args: argparse.Namespace) -> int:
         1 if nothing could be learned; then nothing is stored.
     """
     config = load_config(args.config)
-    clip = _clip(args.camera)
-    if not (math.isfinite(args.seconds) and args.seconds > 0.0):
-        raise UsageError(f"--seconds {args.seconds:g} is no length: give more than 0")
+    clip = clip_of(args.camera)
+    check_seconds(args.seconds)
     path = args.room or room_path(config.room)
     if path is None:
         raise UsageError("there is no place for the room's profile on this machine: give --room FILE")
@@ -75,20 +74,11 @@ def main(args: argparse.Namespace) -> int:
     return int(why_not is not None)
 
 
-def _clip(camera: str) -> Path:
-    kind, _, clip = camera.partition(":")
-    if kind in ("picamera2", "v4l2", "gst"):
-        raise UsageError(f"this version cannot open the camera '{camera}': give a video, --camera file:CLIP")
-    if kind != "file" or not clip:
-        raise UsageError(f"there is no camera '{camera}': give a video, --camera file:CLIP")
-    return Path(clip)
-
-
 def _motion_settings(model: Path | None, config: Config) -> MotionSettings:
     """Settings of the bundle that will play: noise is learned pixel by pixel, in its size of pictures."""
-    from device.models import FACTORY, read_manifest
+    from device.models import read_manifest
 
-    return read_manifest(model or (Path(config.model.bundle) if config.model.bundle else FACTORY)).motion
+    return read_manifest(bundle_path(model, config)).motion
 
 
 def _known_before(path: Path, motion: MotionSettings) -> RoomProfile | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.config import Config, load_config
-from device.plan import Plan, add_arguments, make_plan
+from device.plan import Plan, add_arguments, bundle_path, make_plan
 from device.summary import Performed, describe, summarise
 
 if TYPE_CHECKING:
@@ -31,11 +31,9 @@ PROGRESS_PERIOD_S = 0.25
 
 def main(args: argparse.Namespace) -> int:
     """Perform, then say how it went; interrupting it is a way to end it, and no failure."""
-    from device.models import FACTORY
-
     config = load_config(args.config)
     plan = make_plan(args, config)
-    path = args.model or (Path(config.model.bundle) if config.model.bundle else FACTORY)
+    path = bundle_path(args.model, config)
     with _until_stopped() as stop:
         done = _perform(plan, config, path, stop)
     summary = summarise(plan, done)

@@ -87,18 +87,14 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
     UsageError
         An option cannot be used.
     """
-    camera, _, clip = args.camera.partition(":")
-    if camera in LIVE_CAMERAS:
-        raise UsageError(f"this version cannot open the camera '{args.camera}': give a video, --camera file:CLIP")
-    if camera != "file" or not clip:
-        raise UsageError(f"there is no camera '{args.camera}': give a video, --camera file:CLIP")
+    clip = clip_of(args.camera)
     audio, _, target = (args.audio or f"alsa:{config.audio.device}").partition(":")
     if audio not in ("wav", "alsa") or not target:
         raise UsageError(f"there is no audio output '{args.audio}': give --audio wav:FILE or --audio alsa:PCM")
     if audio == "wav":
-        _check_target(Path(target), Path(clip))
-    if args.seconds is not None and not (math.isfinite(args.seconds) and args.seconds > 0.0):
-        raise UsageError(f"--seconds {args.seconds:g} is no length: give more than 0")
+        _check_target(Path(target), clip)
+    if args.seconds is not None:
+        check_seconds(args.seconds)
     if args.temperature is not None and not 0.0 <= args.temperature <= 2.0:
         raise UsageError(f"--temperature {args.temperature:g} cannot be played: give 0 to 2")
     if args.seed < 0:
@@ -107,7 +103,7 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         raise UsageError(f"{args.report} is a file: give --report a folder")
     configured = None if config.model.temperature < 0 else config.model.temperature
     return Plan(
-        clip=Path(clip),
+        clip=clip,
         audio=audio,
         target=target,
         clock=args.clock or ("virtual" if audio == "wav" else "real"),
@@ -118,6 +114,35 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         seconds=args.seconds,
         report=args.report,
     )
+
+
+def clip_of(camera: str) -> Path:
+    """Give the video that `--camera` names.
+
+    Raises
+    ------
+    UsageError
+        It names none.
+    """
+    kind, _, clip = camera.partition(":")
+    if kind in LIVE_CAMERAS:
+        raise UsageError(f"this version cannot open the camera '{camera}': give a video, --camera file:CLIP")
+    if kind != "file" or not clip:
+        raise UsageError(f"there is no camera '{camera}': give a video, --camera file:CLIP")
+    return Path(clip)
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise UsageError unless this is a length."""
+    if not (math.isfinite(seconds) and seconds > 0.0):
+        raise UsageError(f"--seconds {seconds:g} is no length: give more than 0")
+
+
+def bundle_path(model: Path | None, config: Config) -> Path:
+    """Where the bundle lies that plays: as `--model` says, else as configured, else the factory's."""
+    from device.models import FACTORY
+
+    return model or (Path(config.model.bundle) if config.model.bundle else FACTORY)
 
 
 def _check_target(target: Path, clip: Path) -> None:
