@@ -11,6 +11,7 @@ from tests.bench.soak_machine import Delay, of_the_engine
 
 FPS = 60.0
 GROWTH_MB, GROWTH_MS, DRIFT_MS = 3.0, 1.0, 2.0
+N_STALLS_PER_UNSEEN = 10
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def n_control_underruns(self) -> int:
+        """How often a bare writer of silence ran empty: none on a machine that is fit to play."""
+        return sum(each.is_underrun for each in self.control)
+
+    @property
+    def n_unseen(self) -> int:
+        """How many stalls of the machine may have struck our process alone.
+
+        A virtual machine that stalls takes single pages away as well as processors: the control writers see most of
+        its stalls, not all. Where they saw none, none is excused.
+        """
+        return self.n_control_underruns // N_STALLS_PER_UNSEEN
+
+    @property
     def growth_mb(self) -> float:
         """Memory without files at the end over that at the beginning, of all processes."""
         return sum(self.growths_mb.values())
@@ -104,8 +119,11 @@ class Found:
 def problems(found: Found) -> list[str]:
     """Say what is not as it must be."""
     said = []
-    if own := of_the_engine(found.ours, found.control):
-        said.append(f"{len(own)} underruns while all control writers were in time: {own}")
+    if len(own := of_the_engine(found.ours, found.control)) > found.n_unseen:
+        said.append(
+            f"{len(own)} underruns while all control writers were in time, {found.n_unseen} are not told apart from "
+            f"the machine's: {own}"
+        )
     if found.growth_mb > GROWTH_MB:
         said.append(f"memory has grown by {found.growth_mb:.1f} MB")
     if found.growth_ms("engine", 50) > GROWTH_MS:
@@ -132,12 +150,11 @@ def report(found: Found) -> str:
     samples, names = found.samples, sorted(found.samples[-1].pss_mb)
     memory = ", ".join(f"{name} {samples[0].pss_mb[name]:.1f} to {samples[-1].pss_mb[name]:.1f}" for name in names)
     growth = ", ".join(f"{name} {growth_mb:+.2f}" for name, growth_mb in sorted(found.growths_mb.items()))
-    n_control = sum(each.is_underrun for each in found.control)
     lines = [
         f"played     {found.duration_s:.0f} s, {found.n_frames} frames, {found.n_changes} changes of model",
         f"underruns  {len(own)} of the engine's, {len(underruns) - len(own)} of the machine's",
         f"late       {len(found.ours)} blocks by more than a period, at most {worst_ms[0]:.1f} ms",
-        f"control    {n_control} underruns, {len(found.control)} late, at most {worst_ms[1]:.1f} ms",
+        f"control    {found.n_control_underruns} underruns, {len(found.control)} late, at most {worst_ms[1]:.1f} ms",
         f"memory     {samples[-1].total_mb:.1f} MB PSS: {memory}",
         f"growth     {found.growth_mb:+.2f} MB without files: {growth}; slope {found.slope_mb_per_h:+.1f} MB an hour",
         f"handles    {samples[0].n_descriptors} to {samples[-1].n_descriptors} descriptors",

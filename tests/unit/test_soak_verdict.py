@@ -60,6 +60,20 @@ def test_a_fault_is_said(fault: dict[str, object], said: str) -> None:
     assert f"PROBLEM    {line}" in report(found)
 
 
+@pytest.mark.parametrize(("n_control", "is_said"), [(0, True), (9, True), (10, False), (19, False)])
+def test_one_stall_in_ten_may_strike_the_engine_alone(n_control: int, *, is_said: bool) -> None:
+    control = [Delay(float(at_s), 0.006, is_underrun=True) for at_s in range(n_control)]
+    found = replace(clean(), ours=[Delay(50.0, 0.006, is_underrun=True)], control=control)
+    assert bool(problems(found)) == is_said
+
+
+def test_two_are_said_where_one_is_excused() -> None:
+    control = [Delay(float(at_s), 0.006, is_underrun=True) for at_s in range(10)]
+    ours = [Delay(50.0, 0.006, is_underrun=True), Delay(60.0, 0.006, is_underrun=True)]
+    (line,) = problems(replace(clean(), ours=ours, control=control))
+    assert "2 underruns" in line
+
+
 @pytest.mark.parametrize(
     ("control", "n_ours"),
     [
