@@ -32,18 +32,25 @@ def check_tflite(data: bytes, name: str) -> None:
     if data[4:8] != _IDENTIFIER:
         raise ModelError(f"{name} is not a TFLite file: export the bundle again")
     try:
-        _check_model(_Reader(data))
+        _check_model(Reader(data))
     except ValueError as error:
         raise ModelError(f"{name} is damaged or cut short ({error}): export the bundle again") from error
 
 
-class _Reader:
-    """Bounded reads; whatever leaves the file raises ValueError."""
+class Reader:
+    """Bounded reads; whatever leaves the file raises ValueError.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
     def number(self, form: str, position: int) -> int:
+        """Read one number of a form of `struct`."""
         if position < 0:
             raise ValueError("an offset lies before the file")
         try:
@@ -69,6 +76,7 @@ class _Reader:
         return table + offset if offset else None
 
     def scalar(self, table: int, index: int, form: str) -> int:
+        """Read a number in a table; 0 where it has its default."""
         position = self.field(table, index, struct.calcsize(form))
         return 0 if position is None else self.number(form, position)
 
@@ -84,15 +92,17 @@ class _Reader:
         return start + 4, n_items
 
     def tables(self, table: int, index: int) -> list[int]:
+        """Positions of the tables in a vector."""
         start, n_items = self.vector(table, index, 4)
         return [self.target(start + 4 * i) for i in range(n_items)]
 
     def integers(self, table: int, index: int) -> list[int]:
+        """Numbers in a vector of int32."""
         start, n_items = self.vector(table, index, 4)
         return list(struct.unpack_from(f"<{n_items}i", self.data, start)) if n_items else []
 
 
-def _check_model(reader: _Reader) -> None:
+def _check_model(reader: Reader) -> None:
     model = reader.target(0)
     codes, graphs, buffers = (reader.tables(model, index) for index in (1, 2, 4))
     for code in codes:
@@ -113,7 +123,7 @@ def _check_model(reader: _Reader) -> None:
             _check_indices([reader.scalar(tensor_map, 1, "<I")], n_tensors)
 
 
-def _check_graph(reader: _Reader, graph: int, n_codes: int, n_buffers: int) -> None:
+def _check_graph(reader: Reader, graph: int, n_codes: int, n_buffers: int) -> None:
     tensors = reader.tables(graph, 0)
     reader.vector(graph, 4, 1)
     for tensor in tensors:
@@ -127,7 +137,7 @@ def _check_graph(reader: _Reader, graph: int, n_codes: int, n_buffers: int) -> N
         _check_options(reader, operator)
 
 
-def _check_options(reader: _Reader, operator: int) -> None:
+def _check_options(reader: Reader, operator: int) -> None:
     position = reader.field(operator, 4)
     if position is None:
         return
@@ -138,7 +148,7 @@ def _check_options(reader: _Reader, operator: int) -> None:
         reader.field(options, 0, 1)
 
 
-def _check_tensor(reader: _Reader, tensor: int, n_buffers: int) -> None:
+def _check_tensor(reader: Reader, tensor: int, n_buffers: int) -> None:
     if any(size < 0 for size in reader.integers(tensor, 0)):
         raise ValueError("a tensor has a negative size")
     reader.integers(tensor, 7)
