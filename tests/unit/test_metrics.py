@@ -12,8 +12,9 @@ from scipy import signal
 
 from device.core.errors import TrainingError
 from trainer import metrics
-from trainer.metrics import Figures, figures, format_table, level_dbfs, still_level_dbfs
+from trainer.metrics import figures, level_dbfs, still_level_dbfs
 from trainer.pitch import pitch_frames, yin
+from trainer.table import ROWS, Figures, format_table
 
 Sound = npt.NDArray[np.float32]
 
@@ -56,9 +57,12 @@ def test_a_sound_follows_itself_perfectly(real: Sound) -> None:
     assert same.lag_ms == pytest.approx(0, abs=0.01)
 
 
-def test_level_and_polarity_do_not_matter(real: Sound) -> None:
-    quiet = figures(real, -0.05 * real, RATE_HZ)
-    assert quiet.as_dict() == pytest.approx(figures(real, real, RATE_HZ).as_dict(), abs=0.01)
+def test_level_and_polarity_matter_to_likeness_alone(real: Sound) -> None:
+    quiet, same = figures(real, -0.05 * real, RATE_HZ), figures(real, real, RATE_HZ)
+    assert quiet.frechet_db2 > 100
+    unlike = {"frechet_db2", "frechet_ratio"}
+    follows = [{name: value for name, value in each.as_dict().items() if name not in unlike} for each in (quiet, same)]
+    assert follows[0] == pytest.approx(follows[1], abs=0.01)
 
 
 def test_another_dance_is_unrelated(real: Sound) -> None:
@@ -240,7 +244,13 @@ def test_what_one_sound_lasts_longer_is_left_out(real: Sound) -> None:
 @pytest.mark.parametrize("rate_hz", [22050, 44100])
 def test_other_rates_give_the_same(rate_hz: int, real: Sound) -> None:
     other = melody(rate_hz=rate_hz)
-    assert figures(other, other, rate_hz).as_dict() == pytest.approx(figures(real, real, RATE_HZ).as_dict(), abs=0.01)
+    found, wanted = figures(other, other, rate_hz), figures(real, real, RATE_HZ)
+    # Of some thirty onsets one or two more or less, on a grid of their own.
+    assert found.onset_chance_f == pytest.approx(wanted.onset_chance_f, rel=0.1)
+    assert found.rise_time_ms == pytest.approx(wanted.rise_time_ms, rel=0.2)
+    assert replace(found, onset_chance_f=None, rise_time_ms=None).as_dict() == pytest.approx(
+        replace(wanted, onset_chance_f=None, rise_time_ms=None).as_dict(), abs=0.01
+    )
 
 
 def broken(real: Sound, value: float) -> Sound:
@@ -293,5 +303,6 @@ def test_the_table_sets_figures_beside_null_and_ceiling() -> None:
     assert lines[5].split()[-2:] == ["-1.4", "+0.0"]
     assert lines[8].split()[-2:] == ["-72", "-"]
     assert len({len(line) for line in lines}) == 1
-    assert len(lines) == 1 + len(played.as_dict())
+    assert len(lines) == 1 + len(ROWS)
+    assert lines[9].split()[-2:] == ["-", "-"]
     assert json.loads(json.dumps(null.as_dict()))["pitch_within_semitone"] is None
