@@ -12,6 +12,7 @@ COMMANDS = {
     "train": Command("trainer.train", "train a model on takes"),
     "evaluate": Command("trainer.evaluate", "play held-out takes and print how well sound follows motion"),
     "export": Command("trainer.export", "write a trained model as a bundle"),
+    "report": Command("trainer.report", "write one HTML page about a run or a bundle, with its sounds"),
     "factory": Command("trainer.factory", "make anew the bundle and the clip that come with the box"),
 }
 
