@@ -10,6 +10,7 @@ COMMANDS = {
     "import": Command("trainer.importing", "make takes from videos with sound"),
     "prepare": Command("trainer.prepare", "list the segments of takes, training and held-out"),
     "train": Command("trainer.train", "train a model on takes"),
+    "baseline": Command("trainer.baseline_command", "train the original's way on takes, to set it beside ours"),
     "evaluate": Command("trainer.evaluate", "play held-out takes and print how well sound follows motion"),
     "export": Command("trainer.export", "write a trained model as a bundle"),
     "report": Command("trainer.report", "write one HTML page about a run or a bundle, with its sounds"),
