@@ -10,8 +10,9 @@ import numpy as np
 
 from device.core.errors import UsageError
 from device.edges.model import SpectrumModel
+from trainer.heard import Heard
 from trainer.hearing import Float64, Sound, audible, rank_correlation, window_power
-from trainer.metrics import figures
+from trainer.metrics import compare
 from trainer.playing import Playing, Span, moves_of, play_spans, real_sound
 from trainer.table import Figures, format_table
 
@@ -71,14 +72,15 @@ def evaluate_draws(playing: Playing, model: SpectrumModel, spans: list[Span], n:
     """
     if n < 1 or temperature <= 0.0:
         raise UsageError(f"{n} draws at temperature {temperature:g} are none: give 1 or more, above 0")
-    real, moves, rate_hz = real_sound(spans), moves_of(spans), playing.synth.rate_hz
+    rate_hz = playing.synth.rate_hz
+    real, moves = Heard(real_sound(spans), rate_hz), moves_of(spans)
     mean = play_spans(playing, model, spans)
     drawn = [play_spans(playing, model, spans, temperature, seed) for seed in range(1, n + 1)]
     pairs = agreements(drawn, rate_hz)
     return Draws(
         temperature=temperature,
-        mean=figures(real, mean, rate_hz, moves),
-        draws=[figures(real, sound, rate_hz, moves) for sound in drawn],
+        mean=compare(real, Heard(mean, rate_hz), moves),
+        draws=[compare(real, Heard(sound, rate_hz), moves) for sound in drawn],
         least_agreement=float(pairs.min()) if len(pairs) else None,
         mean_agreement=float(pairs.mean()) if len(pairs) else None,
     )

@@ -1,7 +1,8 @@
 """`trainer evaluate`: play held-out dances through the engine itself and say how well they are followed.
 
-Every figure stands beside its null (against the sound of other times: what would be reached without following) and its
-ceiling (the true spectra through the same synth: what a perfect model would reach).
+Every figure stands beside its null (against the sound of other times: what would be reached without following), its
+ceiling (the true spectra through the same synth: what a perfect model would reach), the real sound itself, and what is
+played to the dance in another order of time.
 """
 
 from __future__ import annotations
@@ -12,30 +13,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from device.core.bundle import Manifest
 from device.core.errors import TakeError, UsageError
 from device.edges.model import SpectrumModel
 from device.models import choose_runtime, read_bundle, run_bundle
 from device.store import Take
-from trainer.dataset import spectra_at
 from trainer.draws import evaluate_draws
-from trainer.metrics import figures, still_level_dbfs
+from trainer.metrics import still_level_dbfs
 from trainer.playing import (
     Float32,
     Playing,
     Recorded,
     Span,
     held_out_spans,
-    moves_of,
     play_span,
     play_spans,
     play_still,
     real_sound,
-    shuffled_columns,
 )
 from trainer.prepare import Segments, load_takes, split
+from trainer.reference import Reference
 from trainer.settings import HELD_OUT, HOP_S, LARGEST_TEMPERATURE, ExampleSettings, check_range
 from trainer.table import Figures, format_table
 
@@ -44,16 +41,16 @@ __all__ = [
     "Recorded",
     "Span",
     "evaluate_bundle",
+    "evaluate_ceiling",
     "evaluate_model",
+    "evaluate_null",
+    "evaluate_real",
     "held_out_spans",
     "play_span",
     "play_spans",
     "play_still",
     "real_sound",
 ]
-
-NULL_SHIFTS = (0.17, 0.37, 0.59, 0.83)
-"""Shares of the held-out time; uneven, so that views of one dance never fall on each other."""
 
 MOST_DRAWS = 100
 DRAWN_AT = 1.0
@@ -62,42 +59,27 @@ DRAWN_AT = 1.0
 
 def evaluate_model(playing: Playing, model: SpectrumModel, spans: list[Span], played: Float32) -> Figures:
     """Figures of what a model played on spans, and its level when nobody moves."""
-    rate_hz = playing.synth.rate_hz
-    still_level = still_level_dbfs(play_still(playing, model), rate_hz)
-    return replace(figures(real_sound(spans), played, rate_hz, moves_of(spans)), still_level_dbfs=still_level)
-
-
-def evaluate_shuffled(playing: Playing, model: SpectrumModel, spans: list[Span], temperature: float = 0.0) -> Figures:
-    """Figures of what a model plays to the dance in another order of time, against the dance as it was."""
-    played = play_spans(playing, model, spans, temperature, columns=shuffled_columns(spans))
-    return figures(real_sound(spans), played, playing.synth.rate_hz, moves_of(spans))
+    return with_still(Reference.of(playing, spans).figures(played), playing, model)
 
 
 def evaluate_null(playing: Playing, spans: list[Span], played: Float32) -> Figures:
-    """Figures of what was played against real sound and motion of other times: the mean over `NULL_SHIFTS`."""
-    real, moves, rate_hz = real_sound(spans), moves_of(spans), playing.synth.rate_hz
-    others = []
-    for shift in NULL_SHIFTS:
-        n_samples = round(shift * len(real))
-        others.append(figures(np.roll(real, n_samples), played, rate_hz, moves.rolled(n_samples / rate_hz)).as_dict())
-    means = {}
-    for name in others[0]:
-        values = [value for other in others if (value := other[name]) is not None]
-        means[name] = float(np.mean(values)) if values else None
-    return Figures(**means)  # type: ignore[arg-type] # the names are its own
+    """Figures of what was played against real sound and motion of other times."""
+    return Reference.of(playing, spans).null(played)
 
 
 def evaluate_ceiling(playing: Playing, spans: list[Span]) -> Figures:
     """Figures of the true spectra through the same engine and synth."""
-    true = [Recorded(playing, spectra_at(span.take, span.times_s, playing.example)) for span in spans]
-    played = [play_span(playing, model, span) for model, span in zip(true, spans, strict=True)]
-    return figures(real_sound(spans), np.concatenate(played), playing.synth.rate_hz, moves_of(spans))
+    return Reference.of(playing, spans).ceiling()
 
 
 def evaluate_real(playing: Playing, spans: list[Span]) -> Figures:
     """Figures of the real sound itself: how it hangs on the motion, and how its onsets rise."""
-    real = real_sound(spans)
-    return figures(real, real, playing.synth.rate_hz, moves_of(spans))
+    return Reference.of(playing, spans).itself()
+
+
+def with_still(found: Figures, playing: Playing, model: SpectrumModel) -> Figures:
+    """Add the level when nobody moves."""
+    return replace(found, still_level_dbfs=still_level_dbfs(play_still(playing, model), playing.synth.rate_hz))
 
 
 def check_takes(manifest: Manifest, takes: list[Take]) -> None:
@@ -156,7 +138,7 @@ def evaluate_bundle(
     -------
     dict
         'f16' and 'int8', then 'shuffled' (f16 plays the dance in another order), 'null', 'ceiling' and 'real' (the
-        real sound against itself) to figures.
+        real sound against itself): see `Reference`.
 
     Raises
     ------
@@ -171,12 +153,16 @@ def evaluate_bundle(
 def evaluate_trial(trial: Trial, temperature: float = 0.0) -> dict[str, Figures]:
     """Figures of all columns: see `evaluate_bundle`."""
     playing, spans = trial.playing, trial.spans
+    reference = Reference.of(playing, spans)
     played = {variant: play_spans(playing, model, spans, temperature) for variant, model in trial.models.items()}
-    columns = {variant: evaluate_model(playing, trial.models[variant], spans, played[variant]) for variant in played}
-    columns["shuffled"] = evaluate_shuffled(playing, trial.models["f16"], spans, temperature)
-    columns["null"] = evaluate_null(playing, spans, played["f16"])
-    columns["ceiling"] = evaluate_ceiling(playing, spans)
-    columns["real"] = evaluate_real(playing, spans)
+    columns = {
+        variant: with_still(reference.figures(sound), playing, trial.models[variant])
+        for variant, sound in played.items()
+    }
+    columns["shuffled"] = reference.shuffled(trial.models["f16"], temperature)
+    columns["null"] = reference.null(played["f16"])
+    columns["ceiling"] = reference.ceiling()
+    columns["real"] = reference.itself()
     return columns
 
 

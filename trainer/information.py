@@ -7,18 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import spatial, special, stats
 
-from trainer.hearing import (
-    WINDOW_S,
-    Float64,
-    Sound,
-    audible,
-    centroid_hz,
-    is_sounding,
-    rank_correlation,
-    window_power,
-    window_spectra,
-)
-from trainer.pitch import PITCH_FRAME_S, VOICED_BELOW, yin
+from trainer.heard import Heard
+from trainer.hearing import WINDOW_S, Float64, audible, is_sounding, rank_correlation
+from trainer.pitch import PITCH_FRAME_S, PITCH_HOP_S, VOICED_BELOW
 
 N_NEIGHBOURS = 3
 FEWEST = 30
@@ -96,7 +87,7 @@ class Information:
     pitch_bits: float | None
 
 
-def information(moves: Moves, sound: Sound, rate_hz: float) -> Information:
+def information(moves: Moves, played: Heard) -> Information:
     """Say how a sound hangs on the motion, in windows of 100 ms.
 
     They are compared at once, with no search for the best lag: the box is 20 to 30 ms late, a third of a window, and
@@ -105,38 +96,32 @@ def information(moves: Moves, sound: Sound, rate_hz: float) -> Information:
     Parameters
     ----------
     moves : Moves
-    sound : np.ndarray, shape (n_samples,)
+    played : Heard
         Begins with the moves.
-    rate_hz : float
 
     Returns
     -------
     Information
     """
-    power, spectra = window_power(sound, rate_hz), window_spectra(sound, rate_hz)
-    quantity, height = moves.in_windows(len(power))
-    brightness = centroid_hz(spectra, np.linspace(0.0, rate_hz / 2, spectra.shape[1]))
-    there = np.isfinite(height) & is_sounding(power)
-    pitch = window_pitch(sound, rate_hz, len(power))
-    voiced = there & np.isfinite(pitch)
+    loudness = audible(played.power)
+    quantity, height = moves.in_windows(len(loudness))
+    pitch_hz = window_pitch_hz(played)
+    there = np.isfinite(height) & is_sounding(played.power)
+    voiced = there & np.isfinite(pitch_hz)
     return Information(
-        loudness_link=rank_correlation(quantity, audible(power)),
-        loudness_bits=mutual_information_bits(quantity, audible(power)),
-        brightness_bits=mutual_information_bits(height[there], brightness[there]),
-        pitch_bits=mutual_information_bits(height[voiced], pitch[voiced]),
+        loudness_link=rank_correlation(quantity, loudness),
+        loudness_bits=mutual_information_bits(quantity, loudness),
+        brightness_bits=mutual_information_bits(height[there], played.brightness_hz[there]),
+        pitch_bits=mutual_information_bits(height[voiced], pitch_hz[voiced]),
     )
 
 
-def window_pitch(sound: Sound, rate_hz: float, n_windows: int) -> Float64:
-    """Pitch in the middle of each window of 100 ms, in Hz: shape (n_windows,); not a number where there is none."""
-    if n_windows == 0:
-        return np.zeros(0)
-    n_samples = 2 * round(PITCH_FRAME_S * rate_hz / 2)
-    frames = np.lib.stride_tricks.sliding_window_view(sound.astype(np.float32), n_samples)
-    starts = np.rint((np.arange(n_windows) + 0.5) * WINDOW_S * rate_hz).astype(np.int64) - n_samples // 2
-    parts = [yin(frames[starts[at : at + 256]], rate_hz) for at in range(0, n_windows, 256)]
-    pitch_hz, aperiodicity = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return np.asarray(np.where(aperiodicity < VOICED_BELOW, pitch_hz, np.nan))
+def window_pitch_hz(played: Heard) -> Float64:
+    """Pitch in the middle of each window of 100 ms: shape (n_windows,); not a number where there is none."""
+    f0_hz, aperiodicity, _ = played.pitch
+    middles_s = (np.arange(len(played.power)) + 0.5) * WINDOW_S
+    frame = np.rint((middles_s - PITCH_FRAME_S / 2) / PITCH_HOP_S).astype(np.int64)
+    return np.asarray(np.where(aperiodicity < VOICED_BELOW, f0_hz, np.nan)[np.minimum(frame, len(f0_hz) - 1)])
 
 
 def mutual_information_bits(one: Float64, other: Float64, n_neighbours: int = N_NEIGHBOURS) -> float | None:

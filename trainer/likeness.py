@@ -33,19 +33,19 @@ class Likeness:
     frechet_ratio: float | None
 
 
-def likeness(real: Sound, played: Sound, rate_hz: float) -> Likeness:
+def likeness(real_mel: Float64, played_mel: Float64) -> Likeness:
     """Say how like the real music a played sound is, beside what likeness there is within the real music.
 
     Parameters
     ----------
-    real, played : np.ndarray, shape (n_samples,)
-    rate_hz : float
+    real_mel, played_mel : np.ndarray, shape (n_frames, n_bands)
+        From `mel_power`; two frames or more of the real sound.
 
     Returns
     -------
     Likeness
     """
-    distance_db2, parts_db2 = frechet_mel(real, played, rate_hz), frechet_parts(real, rate_hz)
+    distance_db2, parts_db2 = frechet_of_mel(real_mel, played_mel), parts_of_mel(real_mel)
     return Likeness(distance_db2, distance_db2 / parts_db2 if parts_db2 > SAME_DB2 else None)
 
 
@@ -68,16 +68,25 @@ def frechet_mel(real: Sound, played: Sound, rate_hz: float) -> float:
     float
         dB^2 a band, 0 or more; 0 for the same sound. Not symmetric: the real sound says from where on it is silent.
     """
-    real_power, played_power = mel_power(real, rate_hz), mel_power(played, rate_hz)
-    floor = max(float(real_power.max()) * 10 ** (-RANGE_DB / 10), 10 ** (SILENCE_DBFS / 10))
-    real_db, played_db = (10 * np.log10(np.maximum(power, floor)) for power in (real_power, played_power))
-    return _frechet(real_db, played_db) / N_MELS
+    return frechet_of_mel(mel_power(real, rate_hz), mel_power(played, rate_hz))
 
 
 def frechet_parts(real: Sound, rate_hz: float) -> float:
     """Frechet distance between the first and the second half of one sound, in dB^2 a band: what likeness can be had."""
-    middle = len(real) // 2
-    return frechet_mel(real[:middle], real[middle:], rate_hz)
+    return parts_of_mel(mel_power(real, rate_hz))
+
+
+def frechet_of_mel(real_mel: Float64, played_mel: Float64) -> float:
+    """`frechet_mel` of what `mel_power` gave."""
+    floor = max(float(real_mel.max()) * 10 ** (-RANGE_DB / 10), 10 ** (SILENCE_DBFS / 10))
+    real_db, played_db = (10 * np.log10(np.maximum(power, floor)) for power in (real_mel, played_mel))
+    return _frechet(real_db, played_db) / N_MELS
+
+
+def parts_of_mel(mel: Float64) -> float:
+    """`frechet_parts` of what `mel_power` gave."""
+    middle = len(mel) // 2
+    return frechet_of_mel(mel[:middle], mel[middle:])
 
 
 def mel_power(sound: Sound, rate_hz: float) -> Float64:

@@ -14,26 +14,24 @@ import numpy as np
 from scipy import signal
 
 from device.core.errors import TrainingError
+from trainer.heard import Heard
 from trainer.hearing import (
     BAND_EDGES_HZ,
     SILENCE_DBFS,
-    SOUNDING_RANGE_DB,
     Float64,
     Sound,
     audible,
     band_power,
-    centroid_hz,
     is_sounding,
     level_dbfs,
     loudness_envelope,
     rank_correlation,
     window_power,
-    window_spectra,
 )
 from trainer.information import Moves, information
 from trainer.likeness import likeness
-from trainer.onsets import motion_onsets_s, onset_hit_rate, rise_time_ms, sound_onsets_s
-from trainer.pitch import PITCH_FRAME_S, VOICED_BELOW, pitch_frames, yin
+from trainer.onsets import motion_onsets_s, onset_hit_rate
+from trainer.pitch import VOICED_BELOW
 from trainer.table import ROWS, Figures, format_table
 
 __all__ = [
@@ -41,7 +39,7 @@ __all__ = [
     "ROWS",
     "Figures",
     "band_power",
-    "comparable",
+    "compare",
     "figures",
     "format_table",
     "lag_ms",
@@ -82,40 +80,41 @@ def figures(real: Sound, played: Sound, rate_hz: float, moves: Moves | None = No
     TrainingError
         A sample is not a number, the sounds are too short, or the real one is silent or never changes.
     """
-    real, played = comparable(real, played, rate_hz)
-    real_spectra = window_spectra(real, rate_hz)
-    played_spectra = window_spectra(played, rate_hz)
-    hz = np.linspace(0.0, rate_hz / 2, real_spectra.shape[1])
-    real_bands, played_bands = band_power(real_spectra, hz), band_power(played_spectra, hz)
+    return compare(Heard(real, rate_hz), Heard(played, rate_hz), moves)
+
+
+def compare(real: Heard, played: Heard, moves: Moves | None = None) -> Figures:
+    """`figures` of sounds that are compared with others too."""
+    rate_hz = real.rate_hz
+    n_samples = comparable(real.sound, played.sound, rate_hz)
+    real, played = (each if len(each.sound) == n_samples else each.cut(n_samples) for each in (real, played))
     return Figures(
-        loudness_rank_correlation=loudness_rank_correlation(real, played, rate_hz),
-        pitch_within_semitone=pitch_within_semitone(real, played, rate_hz),
-        brightness_rank_correlation=brightness_rank_correlation(real_spectra, played_spectra, hz),
-        band_rank_correlation=band_rank_correlation(real_bands, played_bands),
-        excess_above_8k_db=high_share_db(played_spectra, hz) - high_share_db(real_spectra, hz),
-        liveliness=liveliness(real_bands, played_bands),
-        lag_ms=lag_ms(real, played, rate_hz),
-        **asdict(likeness(real, played, rate_hz)),
-        **rhythm(real, played, rate_hz, moves),
-        **({} if moves is None else asdict(information(moves, played, rate_hz))),
+        loudness_rank_correlation=_loudness_rank_correlation(real, played),
+        pitch_within_semitone=_pitch_within_semitone(real, played),
+        brightness_rank_correlation=brightness_rank_correlation(real, played),
+        band_rank_correlation=band_rank_correlation(real.bands, played.bands),
+        excess_above_8k_db=high_share_db(played.spectra, played.hz) - high_share_db(real.spectra, real.hz),
+        liveliness=liveliness(real.bands, played.bands),
+        lag_ms=_lag_ms(real.loudness, played.loudness),
+        **asdict(likeness(real.mel, played.mel)),
+        **rhythm(real, played, moves),
+        **({} if moves is None else asdict(information(moves, played))),
     )
 
 
-def rhythm(real: Sound, played: Sound, rate_hz: float, moves: Moves | None = None) -> dict[str, float | None]:
+def rhythm(real: Heard, played: Heard, moves: Moves | None = None) -> dict[str, float | None]:
     """How the played onsets meet those of the real sound and of the motion, and how fast they rise: see `Figures`."""
-    duration_s = len(played) / rate_hz
-    played_s = sound_onsets_s(played, rate_hz)
     joins_s = np.zeros(0) if moves is None else moves.joins_s
-    heard_s = away_from(played_s, joins_s)
-    wanted = {"onset": sound_onsets_s(real, rate_hz)}
+    played_s = away_from(played.onsets_s, joins_s)
+    wanted = {"onset": real.onsets_s}
     if moves is not None:
         wanted["motion_onset"] = motion_onsets_s(moves.quantity, moves.times_s)
-    found: dict[str, float | None] = {"rise_time_ms": rise_time_ms(played, rate_hz, played_s)}
+    found: dict[str, float | None] = {"rise_time_ms": played.rise_time_ms}
     for name, onsets_s in wanted.items():
-        wanted_s = away_from(onsets_s[onsets_s < duration_s], joins_s)
+        wanted_s = away_from(onsets_s[onsets_s < played.duration_s], joins_s)
         # Where nothing was to be hit there is no rate.
         if len(wanted_s):
-            hits = onset_hit_rate(wanted_s, heard_s, duration_s)
+            hits = onset_hit_rate(wanted_s, played_s, played.duration_s)
             found.update({f"{name}_{rate}": value for rate, value in asdict(hits).items()})
     return found
 
@@ -126,8 +125,8 @@ def away_from(onsets_s: Float64, joins_s: Float64) -> Float64:
     return np.asarray(onsets_s[~near.any(axis=1)])
 
 
-def comparable(real: Sound, played: Sound, rate_hz: float) -> tuple[Sound, Sound]:
-    """Check both sounds and cut them to the same length."""
+def comparable(real: Sound, played: Sound, rate_hz: float) -> int:
+    """Check both sounds; how many samples of them can be compared."""
     if rate_hz <= 2 * HIGH_HZ:
         raise TrainingError(f"sounds at {rate_hz} Hz hold nothing above 8 kHz: evaluate at a rate above 16000 Hz")
     for name, sound in (("real", real), ("played", played)):
@@ -140,22 +139,25 @@ def comparable(real: Sound, played: Sound, rate_hz: float) -> tuple[Sound, Sound
         raise TrainingError(f"only {n_samples / rate_hz:.2f} s can be compared: give {SHORTEST_S:.0f} s or more")
     if level_dbfs(real[:n_samples]) <= SILENCE_DBFS:
         raise TrainingError("the real sound is silent: choose takes with sound")
-    return real[:n_samples], played[:n_samples]
+    return n_samples
 
 
 def loudness_rank_correlation(real: Sound, played: Sound, rate_hz: float) -> float:
     """Spearman correlation of the power in windows of 100 ms."""
-    real_power, played_power = (audible(window_power(sound, rate_hz)) for sound in (real, played))
+    return _loudness_rank_correlation(Heard(real, rate_hz), Heard(played, rate_hz))
+
+
+def _loudness_rank_correlation(real: Heard, played: Heard) -> float:
+    real_power, played_power = audible(real.power), audible(played.power)
     if np.ptp(real_power) == 0.0:
         raise TrainingError("the real sound's loudness never changes: choose takes in which it does")
     return rank_correlation(real_power, played_power)
 
 
-def brightness_rank_correlation(real_spectra: Float64, played_spectra: Float64, hz: Float64) -> float:
+def brightness_rank_correlation(real: Heard, played: Heard) -> float:
     """Spearman correlation of the spectral centroids, where the real sound is within 50 dB of its loudest."""
-    sounding = is_sounding(real_spectra.sum(axis=1))
-    real_hz, played_hz = (centroid_hz(spectra[sounding], hz) for spectra in (real_spectra, played_spectra))
-    return rank_correlation(real_hz, played_hz)
+    sounding = is_sounding(real.spectra.sum(axis=1))
+    return rank_correlation(real.brightness_hz[sounding], played.brightness_hz[sounding])
 
 
 def band_rank_correlation(real_bands: Float64, played_bands: Float64) -> float:
@@ -190,17 +192,16 @@ def pitch_within_semitone(real: Sound, played: Sound, rate_hz: float) -> float |
     Frames of 46 ms, 10 ms apart, in which the real sound is voiced and within 50 dB of its loudest. Of the played sound
     the likeliest pitch counts, however noisy; silence has none.
     """
-    n_agree = n_voiced = 0
-    loudest = float(window_power(real, rate_hz, PITCH_FRAME_S).max())
-    for real_frames, played_frames in zip(pitch_frames(real, rate_hz), pitch_frames(played, rate_hz), strict=True):
-        sounding = np.square(real_frames, dtype=np.float64).mean(axis=1) > loudest * 10 ** (-SOUNDING_RANGE_DB / 10)
-        real_f0_hz, aperiodicity = yin(real_frames[sounding], rate_hz)
-        played_f0_hz, _ = yin(played_frames[sounding], rate_hz)
-        voiced = np.isfinite(real_f0_hz) & (aperiodicity < VOICED_BELOW)
-        semitones = 12 * np.abs(np.log2(played_f0_hz[voiced] / real_f0_hz[voiced]))
-        n_voiced += int(voiced.sum())
-        n_agree += int((semitones <= 1.0).sum())  # not a number, in silence, is not within a semitone
-    return n_agree / n_voiced if n_voiced else None
+    return _pitch_within_semitone(Heard(real, rate_hz), Heard(played, rate_hz))
+
+
+def _pitch_within_semitone(real: Heard, played: Heard) -> float | None:
+    real_f0_hz, aperiodicity, power = real.pitch
+    played_f0_hz, _, _ = played.pitch
+    voiced = np.isfinite(real_f0_hz) & (aperiodicity < VOICED_BELOW) & is_sounding(power)
+    semitones = 12 * np.abs(np.log2(played_f0_hz[voiced] / real_f0_hz[voiced]))
+    # Not a number, in silence, is not within a semitone.
+    return float((semitones <= 1.0).mean()) if voiced.any() else None
 
 
 def lag_ms(real: Sound, played: Sound, rate_hz: float) -> float:
@@ -216,7 +217,10 @@ def lag_ms(real: Sound, played: Sound, rate_hz: float) -> float:
     float
         Milliseconds within 500; positive: played is late. 0 where what is played never changes.
     """
-    real_loudness, played_loudness = loudness_envelope(real, rate_hz), loudness_envelope(played, rate_hz)
+    return _lag_ms(loudness_envelope(real, rate_hz), loudness_envelope(played, rate_hz))
+
+
+def _lag_ms(real_loudness: Float64, played_loudness: Float64) -> float:
     longest = min(LONGEST_LAG_MS, len(real_loudness) // 4)
     middle = real_loudness[longest:-longest]
     middle = middle - middle.mean()
