@@ -6,6 +6,8 @@ inversion (Beauregard, Harish and Wyse, "Single Pass Spectrogram Inversion", IEE
 from nothing (breath, percussion) each carry a phase of their own that wanders; locked to a far peak they would
 sound as a buzz at the hop's rate. Of each inverse transform only the middle two hops are given out, under a
 Hann window: the resolution of the long transform with the delay of the short one.
+
+Which bins are what is seen once for each spectrum; from hop to hop only loudness glides and phases turn.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ Complex = npt.NDArray[np.complex128]
 
 N_WANDERS = 61
 _BESIDE = np.array([[-1], [0], [1]])
+_PARABOLA_POWER = 0.2308
+"""Under this power the peak of a Hann window's transform is nearest to a parabola: a sine's frequency comes out right
+within 0.001 bins, where a logarithm errs by 0.016 (Werner and Germain, "Sinusoidal Parameter Estimation Using
+Quadratic Interpolation around Power-Scaled Magnitude Spectrum Peaks", Applied Sciences 6(10), 2016)."""
 
 
 @dataclass(frozen=True)
@@ -105,37 +111,46 @@ class Synth:
     one reference assignment.
     """
 
-    PROMINENCE = 3.0
-    """A peak is tonal when it stands this far above the mean of the bins 3 to 5 away on both sides."""
+    SHARP = 0.7
+    """A peak is tonal when the lower of the two bins beside it has at most this part of its magnitude: of a sine it
+    has half or less, however near the next sine may be; what a model says of breath is smoother."""
+    LOCKED_BINS = 2
+    """Bins on each side that a peak leads: the main lobe of a Hann window."""
+    BESIDE_BINS, BESIDE_GAIN = 6, 1.4
+    """Bins that far from a peak are noise as it was measured, or the blur of a model's peak: they get less gain than
+    noise far from any peak, which is a mean. So measured noise comes out 0.6 dB too loud, and a model's 1 dB too
+    soft."""
     FLOOR = 1e-5
-    """Magnitudes below this (-100 dB of full scale) are silence."""
+    """A spectrum of which no magnitude is above this (-100 dB of full scale) is silence."""
     WANDER_RAD = 0.9
     """Standard deviation of a noise bin's phase from hop to hop."""
     NOISE_SCATTER = 1.12
     """Magnitudes of noise scatter. A model says about their mean under the power 0.3, 2.0 dB less than their rms (of a
-    Rayleigh distribution); measured spectra say each one as it is. Noise is raised by half of that: it comes out 1 dB
-    too soft from a model, and 1 dB too loud from measured spectra."""
-    GLIDE_S = 0.002
-    """Time constant with which the sound moves to a new spectrum: three quarters of the way in one hop."""
+    Rayleigh distribution). Noise is raised by half of that, for what a model says between partials is too loud."""
+    GLIDE_S = 0.001
+    """Time constant with which the sound moves to a new spectrum: nine tenths of the way in one hop."""
     SETTLED = 1e-2
-    """What is left of that way when no value has farther to go than this is gone in one: a hop that does not look for
-    peaks costs half."""
+    """What is left of that way when no value has farther to go than this is gone in one: a hop that does not glide
+    costs half."""
 
     def __init__(self, settings: SynthSettings, seed: int = 0) -> None:
         self.settings = settings
         self._seed = seed
         hop, n_fft = settings.hop, settings.n_fft
-        self._share = 1.0 - np.exp(-hop / settings.rate_hz / self.GLIDE_S)
-        self._scale = 0.5 * n_fft / 2.0  # inverse of analysis_window's scaling: half the sum of a Hann window
-        self._fade = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)  # (2 * hop,) periodic Hann
+        self._share = np.float32(1.0 - np.exp(-hop / settings.rate_hz / self.GLIDE_S))
+        fade = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)  # (2 * hop,) periodic Hann
+        self._fade = fade * (0.5 * n_fft / 2.0)  # inverse of analysis_window's scaling: half the sum of a Hann window
         self._advance_rad = 2 * np.pi * hop / n_fft  # of one bin in one hop
         self._bin_turn = np.exp(1j * self._advance_rad * np.arange(settings.n_bins))
         # A Hann window passes 3/8 of the power of noise, and two hops that agree only in part add up to less than two
         # that agree: with the correlation that the wandering leaves, 3/4 + correlation / 4 of the power.
         agreement = np.exp(-(self.WANDER_RAD**2) / 2)
-        self._noise_gain = self.NOISE_SCATTER * np.sqrt(8.0 / 3.0 / (0.75 + 0.25 * agreement))
+        noise_gain = self.NOISE_SCATTER * np.sqrt(8.0 / 3.0 / (0.75 + 0.25 * agreement))
+        gains = np.full(settings.n_bins, noise_gain)  # by distance from the peak
+        gains[: self.BESIDE_BINS + 1] = self.BESIDE_GAIN
+        gains[: self.LOCKED_BINS + 1] = 1.0
+        self._gains: Float32 = (gains**settings.power).astype(np.float32)
         self._bins = np.arange(settings.n_bins)
-        self._sums = np.zeros(settings.n_bins + 11)
         self._target: Float32 = np.zeros(settings.n_bins, np.float32)
         self.reset()
 
@@ -147,7 +162,9 @@ class Synth:
         self._wander = np.exp(1j * self.WANDER_RAD * rng.standard_normal((N_WANDERS, n_bins))) * self._bin_turn
         self._n_hops = 0
         self._target = np.zeros(n_bins, np.float32)
-        self._current: Float32 = np.zeros(n_bins, np.float32)
+        self._taken = self._goal = self._current = self._target
+        self._magnitude = np.zeros(n_bins)
+        self._tonal, self._peak_turn = np.zeros(n_bins, bool), self._bin_turn
         self._silent = True
         self._tail: Float64 = np.zeros(self.settings.hop)
         self._ready: Float64 = np.zeros(self.settings.hop)
@@ -183,57 +200,59 @@ class Synth:
 
     def _next_hop(self) -> None:
         hop = self.settings.hop
+        target = self._target  # one read: another thread may give another a moment later
+        if target is not self._taken:
+            self._take(target)
         self._glide()
         self._ready = self._tail
         if self._silent:
             self._tail = np.zeros(hop)
         else:
-            self._turn()
+            turn = np.where(self._tonal, self._peak_turn, self._wander[self._n_hops % N_WANDERS])
+            self._phasor = self._phasor * turn
             grain = np.fft.irfft(self._magnitude * self._phasor, self.settings.n_fft)
             self._ready = self._tail + grain[-hop:] * self._fade[:hop]
             self._tail = grain[:hop] * self._fade[hop:]
         self._n_hops += 1
         self._n_ready = hop
 
-    def _glide(self) -> None:
-        """Move the spectrum towards the newest and see its peaks anew."""
-        target = self._target
-        if target is self._current:
+    def _take(self, spectrum: Float32) -> None:
+        """See what is tonal in a new spectrum and what is noise, and how loud each bin is to be."""
+        self._taken = spectrum
+        if spectrum.max() < self.FLOOR**self.settings.power:
+            self._goal = np.zeros_like(spectrum)
             return
-        step = target - self._current
-        settled = np.abs(step).max() < self.SETTLED
-        self._current = target if settled else self._current + np.float32(self._share) * step
-        magnitude = self._current.astype(np.float64) ** (1.0 / self.settings.power)
-        magnitude[magnitude < self.FLOOR] = 0.0
-        magnitude[0] = magnitude[-1] = 0.0
-        self._silent = not magnitude.any()
-        if not self._silent:
-            self._see_peaks(magnitude)
-
-    def _see_peaks(self, magnitude: Float64) -> None:
-        """Find tonal peaks, the bins that each one leads, and how far it turns in a hop."""
-        peaks = np.flatnonzero((magnitude[1:-1] > magnitude[:-2]) & (magnitude[1:-1] >= magnitude[2:])) + 1
-        n_bins = len(magnitude)
-        np.cumsum(magnitude, out=self._sums[6 : 6 + n_bins])
-        self._sums[6 + n_bins :] = self._sums[5 + n_bins]
-        sums = self._sums[6:]  # of all bins up to k; six zeros lie before it
-        below, above = self._sums[peaks + 3] - self._sums[peaks], sums[peaks + 5] - sums[peaks + 2]
-        peaks = peaks[magnitude[peaks] > self.PROMINENCE / 6.0 * (below + above)]
+        middle = spectrum[1:-1]
+        peaks = np.flatnonzero((middle > spectrum[:-2]) & (middle >= spectrum[2:])) + 1
+        lower = np.minimum(spectrum[peaks - 1], spectrum[peaks + 1])
+        peaks = peaks[lower < np.float32(self.SHARP**self.settings.power) * spectrum[peaks]]
         if len(peaks) == 0:
-            self._leader, self._tonal, self._peak_turn = self._bins, np.zeros(n_bins, bool), self._bin_turn
-            self._magnitude = magnitude * (self._scale * self._noise_gain)
-            return
-        ends = np.append((peaks[1:] + peaks[:-1]) // 2 + 1, n_bins)
+            self._tonal = np.zeros(len(spectrum), bool)
+            self._goal = spectrum * self._gains[-1]
+        else:
+            self._lock(spectrum, peaks)
+        self._goal[[0, -1]] = 0.0
+
+    def _lock(self, spectrum: Float32, peaks: npt.NDArray[np.intp]) -> None:
+        """Give each peak the bins around it: their phase, how far it turns in a hop, and their gain."""
+        ends = np.append((peaks[1:] + peaks[:-1]) // 2 + 1, len(spectrum))
         n_led = ends.copy()
         n_led[1:] -= ends[:-1]
-        self._leader = np.repeat(peaks, n_led)
-        self._tonal = np.abs(self._bins - self._leader) <= 3
-        left, middle, right = np.log(magnitude[peaks + _BESIDE] + 1e-12)
-        offset = np.clip(0.5 * (left - right) / np.minimum(left - 2 * middle + right, -1e-9), -0.5, 0.5)
+        leader = np.repeat(peaks, n_led)
+        distance = np.abs(self._bins - leader)
+        self._tonal = distance <= self.LOCKED_BINS
+        self._phasor = np.where(self._tonal, self._phasor[leader], self._phasor)
+        left, middle, right = spectrum[peaks + _BESIDE].astype(np.float64) ** (_PARABOLA_POWER / self.settings.power)
+        offset = 0.5 * (left - right) / (left - 2 * middle + right)
         self._peak_turn = np.repeat(np.exp(1j * self._advance_rad * (peaks + offset)), n_led)
-        self._magnitude = magnitude * np.where(self._tonal, self._scale, self._scale * self._noise_gain)
+        self._goal = spectrum * self._gains[distance]
 
-    def _turn(self) -> None:
-        """Carry every phase on by one hop."""
-        noisy = self._phasor * self._wander[self._n_hops % N_WANDERS]
-        self._phasor = np.where(self._tonal, self._phasor[self._leader] * self._peak_turn, noisy)
+    def _glide(self) -> None:
+        """Move the loudness of all bins towards what it is to be."""
+        if self._goal is self._current:
+            return
+        step = self._goal - self._current
+        settled = np.abs(step).max() < self.SETTLED
+        self._current = self._goal if settled else self._current + self._share * step
+        self._magnitude = self._current.astype(np.float64) ** (1.0 / self.settings.power)
+        self._silent = settled and not self._goal.any()
