@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from device.core.errors import DanceSamplerError, UsageError
 from device.files import replace_synced
 from tests.ablations.cases import Case, Group, groups
-from tests.ablations.results import Results
+from tests.ablations.results import Results, Row
 from tests.ablations.table import page, read_decisions
 from trainer.prepare import load_takes
 from trainer.settings import PRESETS
@@ -52,25 +52,30 @@ def measure(args: argparse.Namespace) -> None:
     if args.steps is None:
         raise UsageError("--steps is missing: say how long each model is trained, 2000 for instance")
     from tests.ablations.material import Material
-    from tests.ablations.measure import Ablations
-    from trainer.backend import tf
 
-    tf.config.experimental.enable_op_determinism()
     preset = replace(PRESETS["quick"], n_steps=args.steps)
     materials = {"takes": Material(load_takes(args.takes), preset, args.held_out, args.held_out_takes)}
     if args.music is not None:
         materials["music"] = Material(load_takes(args.music), preset, MUSIC_HELD_OUT, [])
+    cases = chosen(groups(materials["takes"].minutes, "music" in materials), args.only)
     results = Results(args.out, _about(materials, args))
-    made = groups(materials["takes"].minutes, "music" in materials)
-    ablations = Ablations(materials, args.played_s, _say)
-    waiting = [case for case in _chosen(made, args.only) if case.key not in results.rows]
+    from tests.ablations.measure import Ablations
+    from trainer.backend import tf
+
+    tf.config.experimental.enable_op_determinism()
+    go_on(cases, results, Ablations(materials, args.played_s, _say).row)
+
+
+def go_on(cases: Sequence[Case], results: Results, row_of: Callable[[Case], Row]) -> None:
+    """Measure the cases that have no row; keep each row as soon as it is known."""
+    waiting = [case for case in cases if case.key not in results.rows]
     for number, case in enumerate(waiting, 1):
         started_s = time.perf_counter()
-        results.add(case.key, ablations.row(case))
+        results.add(case.key, row_of(case))
         _say(f"{number} of {len(waiting)} in {time.perf_counter() - started_s:.0f} s: {case.key}")
 
 
-def _chosen(made: dict[str, Group], only: str | None) -> list[Case]:
+def chosen(made: dict[str, Group], only: str | None) -> list[Case]:
     """Cases of the groups, each once, those of one training side by side."""
     names = list(made) if only is None else only.split(",")
     unknown = [name for name in names if name not in made]

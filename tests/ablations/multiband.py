@@ -89,8 +89,8 @@ class MultibandHead:
     def block(self, values: Float32, tail: Float64, temperature: float, rng: np.random.Generator) -> Float64:  # noqa: ARG002
         """Two hops of samples to add, the part of the block that goes on best from what is there."""
         searched = values[: LONGEST_SHIFT + self.hop].astype(np.float64)
-        starts = np.lib.stride_tricks.sliding_window_view(searched, self.hop)
-        likeness = starts @ tail / np.sqrt(np.square(starts).sum(axis=1) + SILENCE)
+        energies = np.convolve(np.square(searched), np.ones(self.hop), "valid")
+        likeness = np.correlate(searched, tail, "valid") / np.sqrt(energies + SILENCE)
         start = int(np.argmax(likeness))
         return np.asarray(values[start : start + 2 * self.hop] * self._fade)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from device.core.errors import UsageError
 from tests.ablations import __main__ as command
-from tests.ablations.__main__ import main
+from tests.ablations.__main__ import chosen, go_on, main
 from tests.ablations.cases import Case, Training, groups
 from tests.ablations.results import Results
 from tests.ablations.table import page
@@ -74,6 +75,44 @@ def test_a_row_that_was_cut_is_measured_again(tmp_path: Path) -> None:
         assert list(cut.rows) == ["first"]
         cut.add("second", row(0.3))
         assert Results(path).rows == {"first": row(0.1), "second": row(0.3)}
+
+
+class PlugPulledError(Exception):
+    """The plug was pulled."""
+
+
+def test_a_run_that_was_cut_is_gone_on_with(tmp_path: Path) -> None:
+    cases = chosen(groups(4.0, has_music=False), "lead,drawing")
+    measured: list[str] = []
+    n_left = 3
+
+    def measure(case: Case) -> dict[str, Any]:
+        if len(measured) == n_left:
+            raise PlugPulledError
+        measured.append(case.key)
+        return row(float(len(measured)))
+
+    with pytest.raises(PlugPulledError):
+        go_on(cases, Results(tmp_path / "rows.json", ABOUT), measure)
+    known = Results(tmp_path / "rows.json", ABOUT)
+    assert [known.rows[key]["figures"]["loudness_rank_correlation"] for key in measured] == [1.0, 2.0, 3.0]
+    n_left = len(cases)
+    go_on(cases, known, measure)
+    assert sorted(measured) == sorted(case.key for case in cases)
+    assert set(Results(tmp_path / "rows.json", ABOUT).rows) == set(measured)
+
+
+def test_what_plays_one_training_comes_together() -> None:
+    cases = chosen(groups(10.0, has_music=True), None)
+    assert len({case.key for case in cases}) == len(cases)
+    trainings = [case.training for case in cases]
+    changes = sum(one != other for one, other in pairwise(trainings))
+    assert changes == len(set(trainings)) - 1
+
+
+def test_a_group_that_is_not_there_is_named() -> None:
+    with pytest.raises(UsageError, match="'colours'"):
+        chosen(groups(10.0, has_music=True), "heads,colours")
 
 
 @pytest.mark.parametrize("other", [{"steps": 30}, {"steps": 20, "minutes of takes": 5.0}])
