@@ -108,6 +108,8 @@ class Baseline:
         """Play columns, (n_columns, n_features), with their times, to n samples: see `play`."""
         settings = self.settings
         n_segments = math.ceil(n / settings.n_samples) - 1
+        if n_segments < 1:
+            return np.zeros(n, np.float32)
         ends_s = times_s[0] + settings.n_samples / settings.rate_hz * np.arange(1, n_segments + 1)
         newest = np.searchsorted(times_s, ends_s + 1e-6, side="right") - 1
         before, weight = grid_weights(times_s, newest, grid_offsets_s(settings.n_columns, GRID_RATE_HZ))
@@ -119,8 +121,6 @@ class Baseline:
         return np.asarray(np.clip(sound, -1.0, 1.0), np.float32)
 
     def _say(self, motion: Float32, noise: Float32) -> Float32:
-        if not len(motion):
-            return np.zeros((0, self.settings.n_samples), np.float32)
         said: Float32 = self._player.predict([motion, noise], batch_size=BATCH_SIZE, verbose=0)
         return said
 
@@ -155,7 +155,7 @@ def load_baseline(path: Path) -> Baseline:
     if not file.is_file():
         raise TrainingError(f"{path} holds no baseline: make one with python -m trainer baseline --run {path}")
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with file.open("rb") as data, np.load(data, allow_pickle=False) as kept:
             settings = BaselineSettings(**json.loads(str(kept["settings"])))
             weights = [kept[name] for name in sorted(kept.files) if name.startswith("weight_")]
             return Baseline(settings, kept["mean"], float(kept["deviation"]), float(kept["gain"]), weights)
