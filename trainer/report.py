@@ -19,20 +19,10 @@ from device.edges.model import SpectrumModel
 from device.models import BundleFiles, choose_runtime, read_bundle, run_bundle
 from device.store import Take
 from trainer.dataset import spectra_at
-from trainer.evaluate import (
-    Playing,
-    Recorded,
-    Span,
-    check_takes,
-    evaluate_bundle,
-    held_out_spans,
-    learned_split,
-    play_span,
-    real_sound,
-)
+from trainer.evaluate import check_takes, evaluate_bundle, learned_split
 from trainer.export import export, open_takes
-from trainer.metrics import Figures
 from trainer.metrics import figures as figures_of
+from trainer.playing import Playing, Recorded, Span, held_out_spans, moves_of, play_span, real_sound
 from trainer.prepare import load_takes, split
 from trainer.reporting.content import Baseline, Content, Float32, Material
 from trainer.reporting.costs import machine, measure_variant
@@ -42,6 +32,7 @@ from trainer.reporting.page import build_page
 from trainer.reporting.scenes import Voice, make_scenes
 from trainer.run_folder import read_run
 from trainer.settings import HOP_S, LARGEST_TEMPERATURE, ExampleSettings, RunSettings, check_range
+from trainer.table import Figures
 
 SHOWN = "f16"
 """The variant that is listened to and mapped."""
@@ -59,6 +50,10 @@ class Subject:
     run_dir : Path or None
     run : RunSettings or None
         What was chosen for the run, where there is one.
+    trained_s : int
+        When that was begun; 0 where it is not known.
+    is_exported : bool
+        Whether the bundle is one that was there before.
     takes : list of Take
     """
 
@@ -67,6 +62,8 @@ class Subject:
     files: BundleFiles
     run_dir: Path | None
     run: RunSettings | None
+    trained_s: int
+    is_exported: bool
     takes: list[Take]
 
     @property
@@ -103,7 +100,9 @@ def open_subject(run_dir: Path | None, bundle_dir: Path | None, takes_dir: Path 
         takes = open_takes(facts) if takes_dir is None else load_takes(takes_dir)
         check_takes(files.manifest, takes)
         title = files.manifest.name if run_dir is None else run_dir.resolve().name
-        yield Subject(title, bundle, files, run_dir, run, takes)
+        created_s = facts.get("created_s")
+        trained_s = created_s if isinstance(created_s, int) else 0
+        yield Subject(title, bundle, files, run_dir, run, trained_s, bundle_dir is not None, takes)
 
 
 def _find_bundle(run_dir: Path | None, bundle_dir: Path | None, scratch: Path) -> Path:
@@ -156,7 +155,9 @@ def gather(subject: Subject, baselines: Sequence[Baseline] = (), temperature: fl
     return Content(
         title=subject.title,
         manifest=manifest,
+        is_exported=subject.is_exported,
         run=subject.run,
+        trained_s=subject.trained_s,
         material=material,
         temperature=temperature,
         played_s=sum(float(span.times_s[-1] - span.times_s[0]) for span in spans),
@@ -212,11 +213,11 @@ def _with_baselines(
     columns: dict[str, Figures], baselines: Sequence[Baseline], spans: list[Span], temperature: float
 ) -> dict[str, Figures]:
     """Put the figures of baselines between ours and what they are compared with."""
-    real, rate_hz = real_sound(spans), spans[0].take.rate_hz
+    real, moves, rate_hz = real_sound(spans), moves_of(spans), spans[0].take.rate_hz
     of_baselines = {}
     for one in baselines:
         played = np.concatenate([one.play(span, temperature) for span in spans])
-        of_baselines[baseline_name(one)] = figures_of(real, played, rate_hz)
+        of_baselines[baseline_name(one)] = figures_of(real, played, rate_hz, moves)
     ours = {name: column for name, column in columns.items() if name in MODEL_FILES}
     others = {name: column for name, column in columns.items() if name not in MODEL_FILES}
     return {**ours, **of_baselines, **others}

@@ -53,7 +53,7 @@ def curve_chart(curves: dict[str, Curve], label: str) -> Html:
         if values.min() > 0 and values.max() / values.min() > WIDE_RANGE:
             axes.set_yscale("log")
         else:
-            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=bool(np.all(values == np.round(values)))))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
         axes.grid(color=LINE, linewidth=0.7)

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from device.core.bundle import Manifest
 from device.store import Take
-from trainer.evaluate import Span
-from trainer.metrics import Figures
+from trainer.playing import Span
 from trainer.reporting.costs import VariantCost
 from trainer.reporting.curves import Curve
 from trainer.reporting.latents import LatentMap, Moments
 from trainer.reporting.scenes import Scene
 from trainer.settings import RunSettings
+from trainer.table import Figures
 
 Float32 = npt.NDArray[np.float32]
 
@@ -76,8 +76,12 @@ class Content:
     title : str
         Name of the bundle, or of the run's folder.
     manifest : Manifest
+    is_exported : bool
+        Whether the manifest is that of a bundle that somebody keeps.
     run : RunSettings or None
         Of the run, where there is one.
+    trained_s : int
+        When that was begun, seconds since 1970; 0 where it is not known.
     material : Material
     temperature : float
         At which ours and the baselines were played.
@@ -98,7 +102,9 @@ class Content:
 
     title: str
     manifest: Manifest
+    is_exported: bool
     run: RunSettings | None
+    trained_s: int
     material: Material
     temperature: float
     played_s: float

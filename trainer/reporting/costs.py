@@ -14,8 +14,8 @@ import numpy.typing as npt
 from device.core.synth import Synth
 from device.edges.model import SpectrumModel
 from device.engine import Player, play_virtual
-from trainer.evaluate import Playing, Span
 from trainer.macs import count
+from trainer.playing import Playing, Span
 
 Float32 = npt.NDArray[np.float32]
 

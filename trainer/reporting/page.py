@@ -66,7 +66,8 @@ def _policy(script: str) -> str:
 def _header(content: Content) -> Html:
     exported = moment(content.manifest.version)
     version = f"Version {content.manifest.version}{f', exported {exported}' if exported else ''}."
+    origin = version if content.is_exported else f"A run of {moment(content.trained_s) or 'unknown date'}."
     said = "A model that turns dancing into sound: how it follows dances that it never saw, to look at and to hear."
     links = tag("nav", *(tag("a", words, href=place) for place, words in LINKS), aria_label="Sections")
     top = (tag("p", "Dance sampler · report", class_="eyebrow"), tag("h1", content.title))
-    return tag("header", *top, tag("p", said, " ", version, class_="subtitle"), links, cards(content))
+    return tag("header", *top, tag("p", said, " ", origin, class_="subtitle"), links, cards(content))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from device.core.motiongram import MotionSettings
-from trainer.metrics import ROWS
 from trainer.prepare import describe
 from trainer.reporting.charts import HELD_OUT, LEARNED, colour_bar, curve_chart, map_chart, value_range
 from trainer.reporting.content import Content
@@ -15,8 +14,16 @@ from trainer.reporting.curves import Curve
 from trainer.reporting.latents import Float64, LatentMap
 from trainer.reporting.markup import Html, join, tag
 from trainer.reporting.words import figure_meanings, millions, minutes, moment, size
+from trainer.table import ROWS
 
 HEADINGS = {"f16": "ours, f16", "int8": "ours, int8"}
+KEY = {
+    "shuffled": "what it plays to the same motion in another order of time, against the dance as it was",
+    "null": "the same sound against the dance of other moments: what is reached without following",
+    "ceiling": "true spectra through the same synth: what a perfect model would reach",
+    "real": "the recorded sound itself",
+}
+"""What a column of the table is that is not a player's name."""
 TERMS = {
     "loss": "What training makes small: all terms, weighted",
     "sound": "Error of the sound rebuilt from motion alone, as the box plays: share of the spectra's variance",
@@ -68,17 +75,20 @@ def figures(content: Content) -> Html:
     top = tag("tr", tag("th", "figure", scope="col", role="columnheader"), *heads, role="row")
     table = tag("table", tag("thead", top, role="rowgroup"), tag("tbody", *rows, role="rowgroup"), role="table",
                 class_="figures", style=f"--columns: {len(heads)}")  # fmt: skip
-    lead = tag(
-        "p",
-        f"Measured over {minutes(content.played_s)} of held-out dance, played through the engine itself. ",
-        tag("strong", "Null"),
-        ": the same sound against real sound of other moments, what is reached without following. ",
-        tag("strong", "Ceiling"),
-        ": the true spectra through the same synth, what a perfect model would reach. ",
-        "A figure means something between the two.",
-        class_="lead",
+    lead = (
+        f"Measured over {minutes(content.played_s)} of held-out dance, played through the engine itself. A figure "
+        "means something between what is reached without following and what a perfect model would reach."
     )
-    return tag("section", tag("h2", "How well it follows"), lead, tag("div", table, class_="wide"), id="figures")
+    known = [(name, KEY[column]) for name, column in zip(names, content.figures, strict=True) if column in KEY]
+    key = tag("ul", *(tag("li", tag("strong", name), f": {words}") for name, words in known), class_="columns")
+    return tag(
+        "section",
+        tag("h2", "How well it follows"),
+        tag("p", lead, class_="lead"),
+        key,
+        tag("div", table, class_="wide"),
+        id="figures",
+    )
 
 
 def _cell(value: float | None, form: str, factor: float) -> str:
@@ -113,7 +123,7 @@ def _curve_figure(name: str, curves: dict[str, Curve]) -> Html:
     ends = "; ".join(f"{kind} from {c.values[0]:.3g} to {c.values[-1]:.3g}" for kind, c in curves.items())
     chart = curve_chart(curves, f"{name}: {ends}")
     last = ", ".join(f"{curve.values[-1]:.3g} {kind}" for kind, curve in curves.items())
-    words = tag("figcaption", tag("strong", name), f" {TERMS.get(name, '')}", tag("span", f" At the end {last}."))
+    words = tag("figcaption", tag("strong", name), f" {TERMS[name]}. " if name in TERMS else " ", f"At the end {last}.")
     return tag("figure", words, chart)
 
 
@@ -192,8 +202,9 @@ def what_it_is(content: Content) -> Html:
         held_out = f"the last {material.part:.0%} of each take"
     facts = _facts(
         ("name", manifest.name),
-        ("version", f"{manifest.version}"),
-        ("exported", moment(manifest.version)),
+        ("trained", moment(content.trained_s)),
+        ("version", f"{manifest.version}" if content.is_exported else "none yet: not exported"),
+        ("exported", moment(manifest.version) if content.is_exported else None),
         ("signed", "yes" if manifest.signed else "no"),
         ("takes", f"{len(material.takes)}, {minutes(material.all_s)} in all"),
         ("held out", f"{held_out}: {minutes(material.held_out_s)}"),
