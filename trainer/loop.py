@@ -59,7 +59,7 @@ class Loop:
             terms = self._step(batch, tf.constant([self._settings.seed, epoch * self.steps_per_epoch + number]))
             bar.update(1)
             if number % 10 == 0:
-                for name in ("loss", "sound", "joint", "motion", "kl", "kl_joint", "tie"):
+                for name in ("loss", "sound", "drawn", "joint", "motion", "kl", "kl_joint", "tie"):
                     sums[name] = sums.get(name, 0.0) + float(terms[name])
         n_seen = (self.steps_per_epoch + 9) // 10
         means = {name: value / n_seen for name, value in sums.items()}
@@ -87,7 +87,7 @@ class Loop:
                     return
 
     def _train_step(self, batch: Any, seed: Any) -> Any:
-        noise = tf.random.stateless_normal((2, self._settings.preset.batch_size, self._settings.model.n_latent), seed)
+        noise = tf.random.stateless_normal((3, self._settings.preset.batch_size, self._settings.model.n_latent), seed)
         with tf.GradientTape() as tape:
             terms = self.model.losses_of(batch, noise, self._variance, self._settings.loss)
         weights = self.model.trainable_variables
@@ -95,7 +95,7 @@ class Loop:
         return terms
 
     def _look_step(self, batch: Any) -> Any:
-        noise = tf.zeros((2, tf.shape(batch["window"])[0], self._settings.model.n_latent))
+        noise = tf.zeros((3, tf.shape(batch["window"])[0], self._settings.model.n_latent))
         return self.model.losses_of(batch, noise, self._variance, self._settings.loss)
 
 

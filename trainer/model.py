@@ -5,14 +5,23 @@ z -> sound decoder, z -> motion decoder; then the loss. The box gets the motion 
 only, so the loss trains that path in the open: sound is rebuilt from q(z|m) as well as from q(z|m,a), which
 teaches the latent space what in a sound the motion does not say (JMVAE-KL: Suzuki, Nakayama and Matsuo,
 "Joint Multimodal Learning with Deep Generative Models", 2016).
+
+From q(z|m) two things are played. Its mean is the expected sound: a squared error. What is drawn from it is to be
+one of the sounds that may go with this motion, as loud and as varied as they are, not their average: a proper score
+of two draws (the fair continuous ranked probability score) in bands of three widths.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from trainer.backend import keras
+from trainer.dataset import band_edges
 from trainer.settings import LossSettings, ModelSettings
 
 layers, ops = keras.layers, keras.ops
@@ -24,6 +33,11 @@ Tensor = Any
 
 QUANTITY_OF_NOISE = 0.25
 """Grey levels; below it the place of motion says little."""
+SOFTEST = 0.02
+"""Power of a spectrum, as a share of their variance, below which an error counts no more than at it."""
+SCALES = (200, 40, 8)
+"""Numbers of bands in which draws are judged: single bins, where they carry pitch, to the balance of the whole. Finer
+at high frequencies, they would learn the scatter of noise, which the synth makes itself."""
 
 
 def motion_trunk(settings: ModelSettings) -> keras.Model:
@@ -31,8 +45,8 @@ def motion_trunk(settings: ModelSettings) -> keras.Model:
     window = keras.Input((settings.n_columns, settings.n_features), name="window")
     # Where the motion is, whatever the light and the size of the dancer, beside how much of it there is.
     quantity = ops.mean(window, axis=-1, keepdims=True)  # (B, n_columns, 1)
-    place = ops.sqrt(window / (quantity + QUANTITY_OF_NOISE))  # (B, n_columns, n_features)
-    x = layers.Concatenate()([place, ops.sqrt(quantity)])
+    share = window / (quantity + QUANTITY_OF_NOISE)  # (B, n_columns, n_features)
+    x = layers.Concatenate()([ops.sqrt(share), ops.sqrt(quantity), *place_moments(share, settings.n_rows)])
     x = layers.Conv1D(settings.n_filters, 3, padding="same", activation="relu")(x)  # (B, n_columns, n_filters)
     n_columns, n_filters = settings.n_columns, settings.n_filters
     while n_columns > 8:
@@ -42,6 +56,28 @@ def motion_trunk(settings: ModelSettings) -> keras.Model:
     x = layers.Flatten()(x)
     x = layers.Dense(settings.n_motion, activation="relu")(x)
     return keras.Model(window, x, name="motion_trunk")
+
+
+def place_moments(share: Tensor, n_rows: int) -> list[Tensor]:
+    """Where motion lies and how widely: first and second moments over rows and over columns of the picture.
+
+    Parameters
+    ----------
+    share : tensor, shape (B, n_columns, n_features)
+        Motion of each row, then of each column of the picture, against their mean.
+    n_rows : int
+
+    Returns
+    -------
+    list of tensor, each of shape (B, n_columns, 1)
+        From -2 to 2.
+    """
+    n_across = share.shape[-1] - n_rows
+    rows, across = np.linspace(-1, 1, n_rows), np.linspace(-1, 1, n_across)
+    nothing = [np.zeros(n_rows), np.zeros(n_across)]
+    bases = [(rows, nothing[1]), (rows**2, nothing[1]), (nothing[0], across), (nothing[0], across**2)]
+    scaled = [4.0 * np.concatenate(basis).astype(np.float32) for basis in bases]
+    return [ops.mean(share * basis, axis=-1, keepdims=True) for basis in scaled]
 
 
 def latent_head(n_inputs: int, n_latent: int, name: str) -> keras.Model:
@@ -114,6 +150,7 @@ class DanceVAE(keras.Model):
         self.sound_decoder = sound_decoder(settings)
         self.motion_decoder = motion_decoder(settings)
         self.built = True  # every part is: none waits for its first input
+        self._scales = [ops.convert_to_tensor(band_matrix(settings.n_bins, n_bands)) for n_bands in SCALES]
 
     def encode(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """q(z|m): window, (B, n_columns, n_features), to mean and deviation, (B, n_latent)."""
@@ -136,8 +173,8 @@ class DanceVAE(keras.Model):
         batch : dict
             `window` (B, n_columns, n_features), `bands` (B, n_sound_frames, n_bands), `position` (B, 1),
             `spectrum` (B, n_bins).
-        noise : tensor, shape (2, B, n_latent)
-            Standard normal.
+        noise : tensor, shape (3, B, n_latent)
+            Standard normal: of two draws from the motion encoder and one from the joint encoder.
         variance : float
             Of the spectra: errors are shares of it.
         weights : LossSettings
@@ -145,26 +182,79 @@ class DanceVAE(keras.Model):
         Returns
         -------
         dict
-            Scalars `loss`; `sound`, `joint` and `motion`, what was rebuilt; `kl` and `kl_joint`, what the motion and
-            the joint encoder say beyond the prior, and `tie`, by how much they differ, in nats; and `kl_per_latent`
-            of the motion encoder, shape (n_latent,).
+            Scalars `loss`; `sound`, `joint` and `motion`, what was rebuilt, and `drawn`, the score of the draws; `kl`
+            and `kl_joint`, what the motion and the joint encoder say beyond the prior, and `tie`, by how much they
+            differ, in nats; and `kl_per_latent` of the motion encoder, shape (n_latent,).
         """
+        position, spectrum = batch["position"], batch["spectrum"]
         features = self.motion_trunk(batch["window"])
         mean, deviation = self.motion_head(features)
         mean_j, deviation_j = self.joint_head(self.joint_trunk([features, batch["bands"]]))
-        played = self.sound_decoder([mean + deviation * noise[0], batch["position"]])
-        z_joint = mean_j + deviation_j * noise[1]
-        rebuilt = self.sound_decoder([z_joint, batch["position"]])
+        expected = self.sound_decoder([mean, position])
+        draws = [self.sound_decoder([mean + deviation * noise[i], position]) for i in range(2)]
+        z_joint = mean_j + deviation_j * noise[2]
+        rebuilt = self.sound_decoder([z_joint, position])
         window = self.motion_decoder(z_joint)
+        weight = softness_weight(spectrum, variance, weights.softness)
         kl_motion = kl_nats(mean, deviation)
         terms = {
-            "sound": ops.mean(ops.square(played - batch["spectrum"])) / variance,
-            "joint": ops.mean(ops.square(rebuilt - batch["spectrum"])) / variance,
+            "sound": ops.mean(weight * ops.square(expected - spectrum)) / variance,
+            "drawn": self._score(draws, spectrum) / math.sqrt(variance),
+            "joint": ops.mean(weight * ops.square(rebuilt - spectrum)) / variance,
             "motion": ops.mean(ops.square(window - ops.sqrt(batch["window"]))),
             "kl": ops.mean(ops.sum(kl_motion, axis=-1)),
             "kl_joint": ops.mean(ops.sum(kl_nats(mean_j, deviation_j), axis=-1)),
             "tie": ops.mean(ops.sum(kl_nats(mean_j, deviation_j, mean, deviation), axis=-1)),
         }
-        loss = terms["sound"] + weights.joint * terms["joint"] + weights.motion * terms["motion"]
+        loss = terms["sound"] + weights.drawn * terms["drawn"]
+        loss += weights.joint * terms["joint"] + weights.motion * terms["motion"]
         loss += weights.kl * (terms["kl"] + terms["kl_joint"]) / 2 + weights.tie * terms["tie"]
         return {"loss": loss, **terms, "kl_per_latent": ops.mean(kl_motion, axis=0)}
+
+    def _score(self, draws: list[Tensor], spectrum: Tensor) -> Tensor:
+        """Mean of `fair_score` over bands of three widths: scalar."""
+        scores = [fair_score(*(each @ bands for each in (*draws, spectrum))) for bands in self._scales]
+        return ops.mean(ops.stack(scores))
+
+
+def fair_score(one: Tensor, other: Tensor, real: Tensor) -> Tensor:
+    """Fair continuous ranked probability score of two draws: least, on average, where they are spread as reality is.
+
+    It is (|x - r| + |y - r| - |x - y|) / 2 for draws x, y and what was real, r (Ferro, "Fair scores for ensemble
+    forecasts", Q. J. R. Meteorol. Soc. 140, 2014).
+
+    Parameters
+    ----------
+    one, other, real : tensor, shape (B, n_bands)
+
+    Returns
+    -------
+    tensor
+        Mean over all values.
+    """
+    return 0.5 * ops.mean(ops.abs(one - real) + ops.abs(other - real) - ops.abs(one - other))
+
+
+def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tensor:
+    """What an error counts, shape (B, 1), mean 1 where the sound is: soft sounds count as more than their share.
+
+    Parameters
+    ----------
+    spectrum : tensor, shape (B, n_bins)
+    variance : float
+        Of the spectra.
+    softness : float
+        0: an error is an error; 1: an error is a share of how loud it is just then.
+    """
+    power = ops.mean(ops.square(spectrum), axis=-1, keepdims=True) / (2.0 * variance)
+    weight = ((1.0 + SOFTEST) / (power + SOFTEST)) ** softness
+    return weight * ops.mean(power) / ops.mean(weight * power)
+
+
+def band_matrix(n_bins: int, n_bands: int) -> npt.NDArray[np.float32]:
+    """Means of neighbouring bins, as a matrix: shape (n_bins, n_bands)."""
+    edges = band_edges(n_bins, n_bands)
+    matrix = np.zeros((n_bins, n_bands), np.float32)
+    for band, (start, stop) in enumerate(pairwise(edges)):
+        matrix[start:stop, band] = 1.0 / (stop - start)
+    return matrix

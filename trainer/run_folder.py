@@ -17,7 +17,7 @@ from trainer.settings import ExampleSettings, LossSettings, ModelSettings, Prese
 if TYPE_CHECKING:
     from trainer.model import DanceVAE
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 SETTINGS, WEIGHTS, CHECKPOINTS = "run.json", "model.weights.h5", "checkpoints"
 
 logger = logging.getLogger(__name__)

@@ -67,6 +67,8 @@ class ModelSettings:
         Shape of a window: columns, and height + width of a frame.
     n_bins : int
         Values in a spectrum.
+    n_rows : int
+        Height of a frame: the first of the features.
     n_latent : int
         Values in z.
     n_sound_frames, n_bands : int
@@ -80,6 +82,7 @@ class ModelSettings:
     n_columns: int
     n_features: int
     n_bins: int
+    n_rows: int
     n_latent: int = 32
     n_sound_frames: int = 6
     n_bands: int = 64
@@ -102,14 +105,20 @@ class LossSettings:
         Per nat of what an encoder says beyond the prior.
     tie : float
         Per nat by which the joint encoder differs from the motion encoder.
+    drawn : float
+        Score of what is drawn from the motion encoder, beside 1 for the sound of its mean.
     joint, motion : float
-        Sound rebuilt from the joint encoder, and the window rebuilt from it, beside 1 for the sound from q(z|m).
+        Sound rebuilt from the joint encoder, and the window rebuilt from it.
+    softness : float
+        How much soft sounds count: 0 as loud as they are, 1 as much as loud ones.
     """
 
     kl: float = 2e-4
     tie: float = 1e-4
+    drawn: float = 1.0
     joint: float = 0.3
     motion: float = 0.1
+    softness: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, 
     check_folder(run_dir, takes, settings)
     from trainer.backend import tf
     from trainer.dataset import Examples
+    from trainer.levels import equalise
     from trainer.loop import Loop
 
     tf.config.experimental.enable_op_determinism()
@@ -85,6 +86,7 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, 
                     tf.summary.scalar(name, value)
             checkpoint.epoch.assign(epoch + 1)
             manager.save()
+    equalise(loop.model, examples, takes, training)
     figures = loop.look(seen)
     save_weights(run_dir, loop.model)
     return figures
@@ -134,6 +136,7 @@ def run_settings(
         n_columns=0,
         n_features=takes[0].settings.n_features,
         n_bins=synth.n_bins,
+        n_rows=takes[0].settings.height,
         n_latent=n_latent,
         n_hidden=preset.n_hidden,
         n_filters=preset.n_filters,
