@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, signal
 
-from trainer.hearing import Float64, Sound, audible, frame_power, n_fft_of, smooth_power
+from trainer.hearing import Float64, Sound, frame_power, n_fft_of, smooth_power
 from trainer.likeness import mel_bank
 
 ONSET_RATE_HZ = 100.0
 """Steps in a second in which onsets are looked for."""
 WITHIN_S = 0.05
 """As near as an onset has to be to another to hit it: that of MIREX."""
-MOTION_RANGE_DB = 30.0
-SOUND_RISE_DB, MOTION_RISE_DB = 0.9, 0.4
+SOUND_RANGE_DB, MOTION_RANGE_DB = 70.0, 30.0
+SOUND_RISE_DB, MOTION_RISE_DB = 0.85, 0.4
 """How far a peak stands out of what is around it: mean rise of a band, and rise of the quantity, over 20 ms. Steady
 noise stays below the first; nine in ten onsets of motion above the second are heard in sounds made from the motion."""
 MOTION_SMOOTH_S = 0.1
@@ -99,8 +99,9 @@ def _harmonic(one: float, other: float) -> float:
 def sound_onsets_s(sound: Sound, rate_hz: float) -> Float64:
     """Times at which something begins to sound: shape (n_onsets,), rising.
 
-    Peaks (`pick_peaks`) of the spectral flux, the mean over 64 mel bands of what their levels in dB rise by (Dixon,
-    "Onset detection revisited", DAFx 2006, on logarithms as in Boeck et al. 2012).
+    Peaks (`pick_peaks`) of the spectral flux, the mean over 64 mel bands of what their levels in dB rise by above the
+    largest of themselves and their neighbours before, so that a vibrato or a glide is no onset (SuperFlux: Boeck and
+    Widmer, DAFx 2013). What is 70 dB below the loudest counts as silence.
 
     Parameters
     ----------
@@ -125,9 +126,10 @@ def sound_flux(sound: Sound, rate_hz: float) -> Float64:
     power = np.concatenate([np.zeros((0, len(bank))), *parts])
     if n_steps < 3 or power.max() <= 0.0:
         return np.zeros(n_steps)
-    level_db = 10 * np.log10(audible(power))
+    level_db = 10 * np.log10(np.maximum(power, power.max() * 10 ** (-SOUND_RANGE_DB / 10)))
+    before_db = ndimage.maximum_filter1d(level_db, 3, axis=1)
     # A rise belongs to its middle: from 10 ms before to 10 ms after.
-    return np.pad(np.maximum(level_db[2:] - level_db[:-2], 0.0).mean(axis=1), 1)
+    return np.pad(np.maximum(level_db[2:] - before_db[:-2], 0.0).mean(axis=1), 1)
 
 
 def motion_onsets_s(quantity: Float64, times_s: Float64) -> Float64:
