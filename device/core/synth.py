@@ -22,6 +22,7 @@ Float64 = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
 N_WANDERS = 61
+LEAK_MARGIN = 1.5
 _BESIDE = np.array([[-1], [0], [1]])
 _PARABOLA_POWER = 0.2308
 """Under this power the peak of a Hann window's transform is nearest to a parabola: a sine's frequency comes out right
@@ -95,6 +96,23 @@ def analyse(sound: Float32, centres: npt.NDArray[np.int64], settings: SynthSetti
     return out
 
 
+def leakage(n_bins: int) -> Float64:
+    """The most that a sine leaves in bins at a distance from its peak, and half as much again: shape (n_bins,).
+
+    Returns
+    -------
+    np.ndarray, shape (n_bins,), float64
+        Of the peak's magnitude; under a Hann window, wherever between two bins the sine lies.
+    """
+    between = np.linspace(-0.499, 0.499, 40)[:, np.newaxis]  # bins; at a whole one the formula divides by zero
+
+    def hann_transform(bins: Float64) -> Float64:
+        return np.asarray(np.abs(np.sinc(bins) / (1.0 - bins**2)))
+
+    most: Float64 = (hann_transform(np.arange(n_bins) + between) / hann_transform(between)).max(axis=0)
+    return LEAK_MARGIN * most
+
+
 class Synth:
     """Turns the newest spectrum into sound, hop by hop.
 
@@ -138,8 +156,11 @@ class Synth:
         self._seed = seed
         hop, n_fft = settings.hop, settings.n_fft
         self._share = np.float32(1.0 - np.exp(-hop / settings.rate_hz / self.GLIDE_S))
-        fade = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * hop) / hop)  # (2 * hop,) periodic Hann
-        self._fade = fade * (0.5 * n_fft / 2.0)  # inverse of analysis_window's scaling: half the sum of a Hann window
+        around = np.arange(2 * hop) - hop  # samples from the middle of a transform
+        fade = 0.5 + 0.5 * np.cos(np.pi * around / hop)  # (2 * hop,) periodic Hann
+        # The inverse of analysis_window: of its scaling (half the sum of a Hann window), and of its falling off from
+        # the middle, which would beat at the rate of the hops.
+        self._fade = fade * (0.5 * n_fft / 2.0) / (0.5 + 0.5 * np.cos(2 * np.pi * around / n_fft))
         self._advance_rad = 2 * np.pi * hop / n_fft  # of one bin in one hop
         self._bin_turn = np.exp(1j * self._advance_rad * np.arange(settings.n_bins))
         # A Hann window passes 3/8 of the power of noise, and two hops that agree only in part add up to less than two
@@ -150,6 +171,9 @@ class Synth:
         gains[: self.BESIDE_BINS + 1] = self.BESIDE_GAIN
         gains[: self.LOCKED_BINS + 1] = 1.0
         self._gains: Float32 = (gains**settings.power).astype(np.float32)
+        leak = leakage(settings.n_bins)
+        leak[: self.LOCKED_BINS + 1] = 0.0
+        self._leak: Float32 = (leak**settings.power).astype(np.float32)
         self._bins = np.arange(settings.n_bins)
         self._target: Float32 = np.zeros(settings.n_bins, np.float32)
         self.reset()
@@ -246,6 +270,8 @@ class Synth:
         offset = 0.5 * (left - right) / (left - 2 * middle + right)
         self._peak_turn = np.repeat(np.exp(1j * self._advance_rad * (peaks + offset)), n_led)
         self._goal = spectrum * self._gains[distance]
+        # What is no more than a sine leaves there is no sound of its own: as noise it would be heard beside the sine.
+        self._goal[spectrum < spectrum[leader] * self._leak[distance]] = 0.0
 
     def _glide(self) -> None:
         """Move the loudness of all bins towards what it is to be."""
