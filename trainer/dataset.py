@@ -11,6 +11,7 @@ from device.core.synth import analyse
 from device.core.window import grid_offsets_s, grid_weights, interpolate
 from device.store import Take
 from trainer.augment import SHARE_STILL, SPECK, Batch, empty_stage, vary
+from trainer.loudness import leading_gains_db
 from trainer.prepare import Segments
 from trainer.settings import ExampleSettings
 
@@ -46,7 +47,7 @@ class Examples:
         self._times_s = np.concatenate([take.times_s for take in takes])
         self._columns = np.concatenate([take.columns for take in takes]).astype(np.float32)
         self._spectra = np.concatenate(  # (n, n_bins)
-            [spectra_at(take, take.times_s, settings).astype(np.float16) for take in takes]
+            [learned_spectra(take, settings).astype(np.float16) for take in takes]
         )
         edges = band_edges(settings.synth.n_bins, settings.n_bands)
         sums = np.add.reduceat(self._spectra, edges[:-1], axis=1, dtype=np.float32)
@@ -123,6 +124,18 @@ class Examples:
             found = np.take_along_axis(beside, nearest[np.newaxis], 0)[0]
         rows_at: Indices = found
         return rows_at
+
+
+def learned_spectra(take: Take, settings: ExampleSettings) -> Float32:
+    """Spectra of a take at each of its columns, as loud as they are to be learned: shape (n_columns, n_bins)."""
+    spectra = spectra_at(take, take.times_s, settings)
+    if not settings.body_leads:
+        return spectra
+    exponent = settings.synth.power
+    level_db = 10 * np.log10((spectra.astype(np.float64) ** (2.0 / exponent)).sum(axis=1) + 1e-12)
+    quantity = take.columns[:, : take.settings.height].mean(axis=1)
+    gains_db = leading_gains_db(quantity.astype(np.float64), level_db, take.times_s)
+    return spectra * (10 ** (gains_db / 20.0 * exponent)).astype(np.float32)[:, np.newaxis]
 
 
 def spectra_at(take: Take, times_s: npt.NDArray[np.float64], settings: ExampleSettings) -> Float32:

@@ -38,6 +38,8 @@ class ExampleSettings:
     n_sound_frames, n_bands : int
         What the joint encoder hears of a segment.
     synth : SynthSettings
+    body_leads : bool
+        Loudness that does not follow the dance is made to (`trainer.loudness`).
     """
 
     segment_s: float
@@ -46,6 +48,7 @@ class ExampleSettings:
     n_sound_frames: int
     n_bands: int
     synth: SynthSettings
+    body_leads: bool = True
 
     def __post_init__(self) -> None:
         check_range("--segment-s", self.segment_s, SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S)

@@ -128,6 +128,7 @@ def run_settings(
     n_latent: int = 32,
     held_out: float = HELD_OUT,
     held_out_takes: list[int] | None = None,
+    body_leads: bool = True,
     seed: int = 0,
 ) -> RunSettings:
     """Settings of a run on given takes; sizes follow from them."""
@@ -141,7 +142,7 @@ def run_settings(
         n_hidden=preset.n_hidden,
         n_filters=preset.n_filters,
     )
-    example = ExampleSettings(segment_s, GRID_RATE_HZ, lead_s, model.n_sound_frames, model.n_bands, synth)
+    example = ExampleSettings(segment_s, GRID_RATE_HZ, lead_s, model.n_sound_frames, model.n_bands, synth, body_leads)
     model = replace(model, n_columns=example.n_columns)
     return RunSettings(preset, example, model, LossSettings(), held_out, held_out_takes or [], seed)
 
@@ -161,6 +162,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--held-out", type=float, default=HELD_OUT, metavar="PART", help="end of each take not learned (%(default)s)"
     )
     argument("--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="hold out whole takes instead")
+    argument(
+        "--loudness",
+        choices=["body", "music"],
+        default="body",
+        help="body: made to follow the dance where it does not by itself; music: as recorded (%(default)s)",
+    )
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
 
 
@@ -175,6 +182,7 @@ def main(args: argparse.Namespace) -> int:
         n_latent=args.latents,
         held_out=args.held_out,
         held_out_takes=args.held_out_takes,
+        body_leads=args.loudness == "body",
         seed=args.seed,
     )
     started_s = time.monotonic()
