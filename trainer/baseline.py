@@ -37,7 +37,7 @@ from trainer.prepare import Segments
 from trainer.settings import GRID_RATE_HZ
 
 if TYPE_CHECKING:
-    from trainer.baseline_model import BaselineSettings
+    from trainer.baseline_model import BaselineSettings, Steps
 
 Float32 = npt.NDArray[np.float32]
 
@@ -116,13 +116,9 @@ class Baseline:
         windows = np.empty((n_segments, settings.n_columns, settings.n_features), np.float32)
         interpolate(np.sqrt(columns), newest, before, weight, windows)
         noise = temperature * np.random.default_rng(seed).standard_normal((n_segments, settings.n_latent))
-        said = self._say(standardise(windows, self._mean, self._deviation), noise.astype(np.float32))
+        said = say(self._player, standardise(windows, self._mean, self._deviation), noise.astype(np.float32))
         sound = np.concatenate([np.zeros(settings.n_samples, np.float32), self._gain * said.ravel()])[:n]
         return np.asarray(np.clip(sound, -1.0, 1.0), np.float32)
-
-    def _say(self, motion: Float32, noise: Float32) -> Float32:
-        said: Float32 = self._player.predict([motion, noise], batch_size=BATCH_SIZE, verbose=0)
-        return said
 
     def save(self, path: Path) -> None:
         """Write the model into a folder, whole or not at all; one that is there is replaced."""
@@ -139,6 +135,13 @@ class Baseline:
                 **arrays,
             )
         partial.replace(path / FILE)
+
+
+def say(player: Any, motion: Float32, noise: Float32) -> Float32:
+    """What a player (`Networks.player`) says to any number of segments, shape (n, n_samples)."""
+    # Not `predict`, for which TensorFlow may write lines to standard error.
+    starts = range(0, len(motion), BATCH_SIZE)
+    return np.concatenate([np.asarray(player([motion[a : a + BATCH_SIZE], noise[a : a + BATCH_SIZE]])) for a in starts])
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -206,37 +209,51 @@ def train_baseline(
     """
     if (duration_s is None) == (n_steps is None):
         raise UsageError("a baseline is trained for a time or for a number of steps: give one of the two")
+    material = Material(takes, training, segment_s)
     from trainer.backend import keras, tf
     from trainer.baseline_model import BaselineSettings, Networks, Steps
 
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
-    material = Material(takes, training, segment_s)
     n_features = takes[0].settings.n_features
     networks = Networks(BaselineSettings(segment_s, takes[0].rate_hz, material.n_columns, n_features))
     steps = Steps(networks, KL_WEIGHT / material.n_samples, LEARNING_RATE, seed)
-    rng = np.random.default_rng(seed)
-    begun_s, n_done, share, loss = clock(), 0, 0.0, 0.0
-    while share < 1.0:
-        index = rng.integers(0, len(material), BATCH_SIZE)
-        rate_share = min(1.0, (n_done + 1) / N_WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * share))
-        kl_share = min(1.0, share / KL_RISE)
-        sound = material.sound(index) / np.float32(material.level)
-        loss = steps.step(material.motion(index), sound, kl_share, rate_share)
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss is not a number after {n_done} steps: look at the takes (trainer prepare)")
-        n_done += 1
-        share = n_done / n_steps if n_steps is not None else (clock() - begun_s) / (duration_s or 1e-9)
-        if progress is not None:
-            progress(min(share, 1.0))
+    begun_s = clock()
+
+    def share_done(n_done: int) -> float:
+        return n_done / n_steps if n_steps is not None else (clock() - begun_s) / (duration_s or 1e-9)
+
+    _learn(steps, material, np.random.default_rng(seed), share_done, progress)
     player = networks.player()
     gain = _gain(player, material)
     return Baseline(networks.settings, material.mean, material.deviation, gain, player.get_weights())
+
+
+def _learn(
+    steps: Steps,
+    material: Material,
+    rng: np.random.Generator,
+    share_done: Callable[[int], float],
+    progress: Callable[[float], None] | None,
+) -> None:
+    """Take steps until the share that is done, told from their number, is 1."""
+    n_done, share = 0, 0.0
+    while share < 1.0:
+        index = rng.integers(0, len(material), BATCH_SIZE)
+        rate_share = min(1.0, (n_done + 1) / N_WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * share))
+        sound = material.sound(index) / np.float32(material.level)
+        loss = steps.step(material.motion(index), sound, min(1.0, share / KL_RISE), rate_share)
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is not a number after {n_done} steps: look at the takes (trainer prepare)")
+        n_done += 1
+        share = share_done(n_done)
+        if progress is not None:
+            progress(min(share, 1.0))
 
 
 def _gain(player: Any, material: Material) -> float:
     """What makes the training motion as loud as its sound."""
     motion = material.motion(material.some())
     noise = np.zeros((len(motion), player.inputs[1].shape[1]), np.float32)
-    said = rms(player.predict([motion, noise], batch_size=BATCH_SIZE, verbose=0))
+    said = rms(say(player, motion, noise))
     return material.level * min(1.0 / max(said, 1e-9), MOST_MAKE_UP)

@@ -18,7 +18,7 @@ from device.core.synth import SynthSettings
 from device.models import read_bundle
 from device.store import Take
 from trainer.baseline import Baseline, train_baseline
-from trainer.evaluate import evaluate_bundle, evaluate_ceiling, evaluate_null, evaluate_real, learned_split
+from trainer.evaluate import check_takes, evaluate_bundle, evaluate_ceiling, evaluate_null, evaluate_real, learned_split
 from trainer.metrics import figures, still_level_dbfs
 from trainer.playing import STILL_S, Playing, Span, held_out_spans, moves_of, real_sound
 from trainer.prepare import Segments, load_takes, split
@@ -116,6 +116,7 @@ def _split(takes: list[Take], args: argparse.Namespace) -> tuple[Segments, Segme
     part, longest_s = HELD_OUT, args.segment_s
     if args.bundle is not None:
         manifest = read_bundle(args.bundle).manifest
+        check_takes(manifest, takes)
         part, numbers = learned_split(manifest)
         longest_s = max(longest_s, manifest.segment_s)
     if args.held_out is not None or args.held_out_takes is not None:

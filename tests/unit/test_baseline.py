@@ -12,7 +12,7 @@ import pytest
 from device.core.errors import TrainingError, UsageError
 from device.core.motiongram import MotionSettings
 from device.store import Take, TakeWriter
-from trainer.baseline import FILE, Baseline, load_baseline, train_baseline
+from trainer.baseline import FILE, Baseline, load_baseline, say, train_baseline
 from trainer.baseline_material import Material
 from trainer.playing import Span
 from trainer.prepare import split
@@ -27,7 +27,7 @@ Float32 = npt.NDArray[np.float32]
 
 def quantity_at(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Moves for a second, stands still for a second, and so on."""
-    return (times_s % 2.0 < 1.0) * 6.0
+    return np.asarray(6.0 * (times_s % 2.0 < 1.0), np.float64)
 
 
 def make_take(takes_dir: Path, sound_of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Take:
@@ -104,7 +104,7 @@ def test_what_is_played_is_what_was_learned(baseline: Baseline, take: Take) -> N
     training, _ = split([take], SEGMENT_S, SEGMENT_S, 0.0)
     material = Material([take], training, SEGMENT_S)
     index = np.flatnonzero(training.column_index == 5)[0] + np.arange(20)
-    alone = baseline._gain * baseline._say(material.motion(index), np.zeros((20, 32), np.float32))
+    alone = baseline._gain * say(baseline._player, material.motion(index), np.zeros((20, 32), np.float32))
     np.testing.assert_allclose(baseline.play(whole(take))[N_SEGMENT : 21 * N_SEGMENT], alone.ravel(), atol=1e-6)
 
 
