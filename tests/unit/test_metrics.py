@@ -13,6 +13,7 @@ from scipy import signal
 from device.core.errors import TrainingError
 from tests.sounds import notes
 from trainer import metrics
+from trainer.heard import Heard
 from trainer.information import Moves
 from trainer.metrics import figures, level_dbfs, still_level_dbfs
 from trainer.pitch import pitch_frames, yin
@@ -312,7 +313,7 @@ def test_the_table_sets_figures_beside_null_and_ceiling() -> None:
 def moves_as_loud_as(sound: Sound, joins_s: tuple[float, ...] = ()) -> Moves:
     """Motion that goes with a sound's loudness."""
     power = metrics.window_power(sound, RATE_HZ, 0.02)
-    times_s = np.arange(len(power)) * 0.02
+    times_s = 0.02 * np.arange(float(len(power)))
     return Moves(times_s, 40 * np.sqrt(power), np.full(len(power), 0.5), len(sound) / RATE_HZ, np.array(joins_s))
 
 
@@ -320,7 +321,8 @@ def moves_as_loud_as(sound: Sound, joins_s: tuple[float, ...] = ()) -> Moves:
 def test_silence_and_what_never_changes_have_figures_or_none(real: Sound, level: float) -> None:
     result = figures(real, np.full_like(real, level), RATE_HZ, moves_as_loud_as(real))
     assert result.rise_time_ms is None
-    assert (result.loudness_link, result.loudness_bits, result.pitch_bits) == (0, 0, None)
+    assert (result.loudness_link, result.loudness_bits) == (0, 0)
+    assert result.pitch_bits in (0, None)
     assert (result.onset_f or 0.0) < 0.1
     assert result.motion_onset_f is not None
     assert (result.frechet_ratio or 0.0) > 1
@@ -335,7 +337,8 @@ def test_without_motion_its_figures_are_none(real: Sound) -> None:
     assert all(alone.as_dict()[name] is None for name in of_motion)
     assert all(moved.as_dict()[name] is not None for name in of_motion)
     assert (moved.loudness_link or 0.0) > 0.9
-    assert (moved.onset_f, moved.frechet_db2) == (1, pytest.approx(0, abs=1e-6))
+    assert moved.onset_f == 1
+    assert moved.frechet_db2 == pytest.approx(0, abs=1e-6)
 
 
 def test_where_stretches_meet_nothing_begins() -> None:
@@ -352,7 +355,7 @@ def test_where_stretches_meet_nothing_begins() -> None:
 
 def test_sounds_that_hear_once_are_compared_alike(real: Sound) -> None:
     other = melody(seed=5)
-    heard = metrics.Heard(real, RATE_HZ)
-    first, second = (metrics.compare(heard, metrics.Heard(each, RATE_HZ)) for each in (other, other[: 5 * RATE_HZ]))
+    heard = Heard(real, RATE_HZ)
+    first, second = (metrics.compare(heard, Heard(each, RATE_HZ)) for each in (other, other[: 5 * RATE_HZ]))
     assert first == figures(real, other, RATE_HZ)
     assert second == figures(real, other[: 5 * RATE_HZ], RATE_HZ)
