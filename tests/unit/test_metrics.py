@@ -313,7 +313,7 @@ def test_the_table_sets_figures_beside_null_and_ceiling() -> None:
 def moves_as_loud_as(sound: Sound, joins_s: tuple[float, ...] = ()) -> Moves:
     """Motion that goes with a sound's loudness."""
     power = metrics.window_power(sound, RATE_HZ, 0.02)
-    times_s = 0.02 * np.arange(float(len(power)))
+    times_s = np.linspace(0.0, 0.02 * (len(power) - 1), len(power))
     return Moves(times_s, 40 * np.sqrt(power), np.full(len(power), 0.5), len(sound) / RATE_HZ, np.array(joins_s))
 
 
