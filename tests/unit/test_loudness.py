@@ -39,7 +39,7 @@ def test_it_is_led_as_far_only_as_it_does_not_follow() -> None:
     rng = np.random.default_rng(0)
     slow = np.interp(TIMES_S, np.arange(0, 21, 0.5), rng.standard_normal(42))
     gains_db = []
-    for own in (2.0, 0.7):
+    for own in (3.5, 1.2):
         level_db = -30 + 3 * quantity + own * 6 * slow
         assert 0 < link(quantity, level_db) < FOLLOWS
         led_db = level_db + leading_gains_db(quantity, level_db, TIMES_S)
