@@ -16,7 +16,7 @@ from tests.ablations.blocks import BlockHead, Listener, play_blocks
 from tests.ablations.cases import Training
 from tests.ablations.categorical import CategoricalHead, Chooser
 from tests.ablations.heads import Head, deployed, to_f16, train_head
-from tests.ablations.material import Material, SoundExamples, augmentation
+from tests.ablations.material import Material, SoundExamples, augmentation, take_noise_out
 from tests.ablations.mdct import MdctHead
 from tests.ablations.multiband import MultibandHead
 from trainer import export
@@ -92,7 +92,7 @@ def _train_spectral(
     started_s = time.perf_counter()
     loop = Loop(examples, rows, settings)
     if not training.is_drawn:
-        _mute(loop.model)
+        take_noise_out(loop.model)
     for epoch in range(settings.preset.n_epochs):
         loop.epoch(epoch, _Bar())
     training_s = time.perf_counter() - started_s
@@ -103,12 +103,6 @@ def _train_spectral(
     n_latent = next(each.shape[1] for each in model.inputs if each.name == "noise")
     files = export.convert(model, export.calibration_examples(batch, n_latent, settings.seed))
     return Trained(playing, None, files, int(model.count_params()), training_s)
-
-
-def _mute(model: Any) -> None:
-    """Take the noise out of training: z is its mean."""
-    losses_of = model.losses_of
-    model.losses_of = lambda batch, noise, *others: losses_of(batch, 0.0 * noise, *others)
 
 
 class _Bar:

@@ -14,11 +14,18 @@ from device.store import Take, TakeWriter
 from tests.ablations.blocks import Listener, play_blocks
 from tests.ablations.cases import Training
 from tests.ablations.categorical import Chooser, code_book, shapes_of
-from tests.ablations.material import Material, SoundExamples, augmentation, first_minutes, silence_where_still
+from tests.ablations.material import (
+    Material,
+    SoundExamples,
+    augmentation,
+    first_minutes,
+    silence_where_still,
+    take_noise_out,
+)
 from tests.ablations.mdct import Mdct, MdctHead
 from tests.ablations.multiband import MultibandHead
 from tests.ablations.pqmf import analyse_bands, filters, join_bands
-from trainer.playing import Playing, play_still
+from trainer.playing import Playing, Span, play_span, play_still
 from trainer.settings import PRESETS, ExampleSettings
 
 Float32 = npt.NDArray[np.float32]
@@ -122,6 +129,15 @@ def test_blocks_of_a_tone_go_on_where_the_last_one_ended() -> None:
     assert levels.max() < 1.05
 
 
+def test_a_block_goes_on_where_it_is_likest_not_where_it_is_loudest() -> None:
+    head, rng = MultibandHead(2048), np.random.default_rng(0)
+    values = rng.standard_normal(2048).astype(np.float32)
+    tail = values[100 : 100 + head.hop].astype(np.float64)
+    values[1200:1280] *= 200.0
+    played = head.block(values, tail, 0.0, rng)
+    assert np.abs(played).argmax() in range(1200 - 100, 1280 - 100)
+
+
 def test_a_code_book_is_of_spectra_that_were_measured() -> None:
     spectra = np.random.default_rng(0).random((300, 20)).astype(np.float32)
     spectra[::7] = 0.0
@@ -198,11 +214,13 @@ def test_blocks_are_heard_when_a_card_would_have_asked_for_them() -> None:
     assert np.all(played[first:] == np.float32(0.5))
 
 
-def test_a_listener_sees_every_column_of_a_still_room() -> None:
-    listener = Listener(PLAYING)
-    assert not play_still(PLAYING, listener).any()
-    assert len(listener.columns) == 360
-    assert listener.columns[0].shape == (14,)
+def test_a_listener_sees_every_column_and_is_silent(tmp_path: Path) -> None:
+    take, listener = make_take(tmp_path), Listener(PLAYING)
+    assert not play_span(PLAYING, listener, Span(take, 20, 90)).any()
+    np.testing.assert_array_equal(listener.columns, take.columns_at(20, 90))
+    still = Listener(PLAYING)
+    play_still(PLAYING, still)
+    assert len(still.columns) == 360
 
 
 def material(folder: Path, n_takes: int = 3) -> Material:
@@ -289,3 +307,18 @@ def test_a_deterministic_model_has_no_prior(tmp_path: Path) -> None:
     assert made.settings(Training()).loss.kl > 0.0
     assert made.settings(Training(is_drawn=False)).loss.kl == 0.0
     assert made.settings(Training(is_drawn=False)).loss.tie == 0.0
+
+
+class Noisy:
+    """What stands for the program's model."""
+
+    def losses_of(self, batch: Float32, noise: Float32, variance: float) -> Float32:
+        """Something that noise moves."""
+        return batch + variance * noise
+
+
+def test_a_deterministic_model_is_trained_without_noise() -> None:
+    model = Noisy()
+    take_noise_out(model)
+    batch, noise = np.arange(3.0, dtype=np.float32), np.ones(3, np.float32)
+    np.testing.assert_array_equal(model.losses_of(batch, noise, 2.0), batch)
