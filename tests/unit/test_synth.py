@@ -153,6 +153,18 @@ def test_noise_as_a_model_says_it_keeps_its_level() -> None:
     assert -1.5 < level_db(played[RATE_HZ // 4 :]) - level_db(sound) < -0.5
 
 
+def test_breath_with_ripples_is_not_played_as_whistles() -> None:
+    """A model's breath is not quite smooth. Noise varies in power as much as the mean of it, a whistle does not."""
+    bins = np.arange(SETTINGS.n_bins)
+    rippled: Array = (0.15 * (1 + 0.1 * np.sin(2 * np.pi * bins / 8))).astype(np.float32)
+    synth, played = Synth(SETTINGS), np.zeros(3 * RATE_HZ, np.float32)
+    synth.set_spectrum(rippled)
+    synth.fill(played)
+    frames = np.lib.stride_tricks.sliding_window_view(played[RATE_HZ // 4 :], 2048)[::1024] * np.hanning(2048)
+    power = np.square(np.abs(np.fft.rfft(frames)))[:, 20:-20]
+    assert (np.var(power, axis=0) / np.mean(power, axis=0) ** 2).mean() > 0.7
+
+
 def test_smooth_noise_does_not_buzz_at_the_rate_of_the_hops() -> None:
     """What a model says of breath is a smooth spectrum: locked phases would make it a train of pulses."""
     smooth: Array = ((0.003 / (1 + np.arange(SETTINGS.n_bins) / 100)) ** SETTINGS.power).astype(np.float32)
