@@ -314,7 +314,7 @@ def moves_as_loud_as(sound: Sound, joins_s: tuple[float, ...] = ()) -> Moves:
     """Motion that goes with a sound's loudness."""
     power = metrics.window_power(sound, RATE_HZ, 0.02)
     times_s = np.linspace(0.0, 0.02 * (len(power) - 1), len(power))
-    return Moves(times_s, 40 * np.sqrt(power), np.full(len(power), 0.5), len(sound) / RATE_HZ, np.array(joins_s))
+    return Moves(times_s, np.sqrt(1600.0 * power), np.full(len(power), 0.5), len(sound) / RATE_HZ, np.array(joins_s))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.25])
