@@ -1,0 +1,87 @@
+"""What training asks of the model: the score of draws, the weight of soft sounds, moments of where motion lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from device.edges.model_tflite import preload
+
+Float32 = npt.NDArray[np.float32]
+
+N_ROWS, N_ACROSS, N_BINS = 48, 64, 1025
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Any]:
+    """The module, imported when a test wants it: TensorFlow takes seconds."""
+    preload()
+    import trainer.model
+
+    yield trainer.model  # noqa: PT022 - it is typed as what it gives
+
+
+def test_the_score_is_least_for_draws_spread_as_reality_is(model: Any) -> None:
+    rng = np.random.default_rng(0)
+    real, *draws = rng.standard_normal((3, 200, 500)).astype(np.float32)
+    scores = {spread: float(model.fair_score(*(spread * draw for draw in draws), real)) for spread in (0, 0.5, 1, 1.5)}
+    assert min(scores, key=lambda spread: scores[spread]) == 1
+    # The score of the true distribution is 1 / sqrt(pi) of its deviation (Gneiting and Raftery, 2007).
+    assert scores[1] == pytest.approx(1 / np.sqrt(np.pi), rel=0.02)
+    assert float(model.fair_score(*(draw + 1.0 for draw in draws), real)) > scores[1] + 0.1
+
+
+def test_soft_sounds_count_for_more_than_their_share(model: Any) -> None:
+    loud = np.random.default_rng(0).uniform(0, 1, (1, N_BINS)).astype(np.float32)
+    spectra = np.concatenate([loud, 0.1 * loud, 0.0 * loud])
+    variance = float(np.square(loud).mean() / 2)
+    equal = np.asarray(model.softness_weight(spectra, variance, 0.0))
+    assert equal == pytest.approx(1.0)
+    weight = np.asarray(model.softness_weight(spectra, variance, 0.5))[:, 0]
+    # A hundredth of the power: the floor of 0.02 leaves the root of (1.02 / 0.03).
+    assert weight[1] / weight[0] == pytest.approx(np.sqrt(1.02 / 0.03), rel=1e-3)
+    power = np.square(spectra).mean(axis=1)
+    assert (weight * power).mean() == pytest.approx(power.mean(), rel=1e-3)
+
+
+def test_bands_are_means_of_neighbouring_bins(model: Any) -> None:
+    for n_bands in model.SCALES:
+        matrix = model.band_matrix(N_BINS, n_bands)
+        assert matrix.shape == (N_BINS, n_bands)
+        assert matrix.sum(axis=0) == pytest.approx(1.0, abs=1e-4)
+        assert np.count_nonzero(matrix) == N_BINS
+        spread = np.ptp(np.argmax(matrix > 0, axis=1))
+        assert spread == n_bands - 1
+
+
+def test_the_finest_bands_tell_semitones_apart(model: Any) -> None:
+    matrix = model.band_matrix(N_BINS, model.SCALES[0])
+    assert (np.count_nonzero(matrix, axis=0)[:40] == 1).all()
+
+
+def motion(row: float, across: float, widen: float = 2.0) -> Float32:
+    """One blob of motion in the picture, as its column: shape (1, 1, 112); mean 1."""
+    rows = np.exp(-(((np.arange(N_ROWS) - row) / widen) ** 2))
+    columns = np.exp(-(((np.arange(N_ACROSS) - across) / widen) ** 2))
+    column = np.concatenate([rows / rows.mean(), columns / columns.mean()])
+    return column[np.newaxis, np.newaxis].astype(np.float32)
+
+
+def moments(model: Any, share: Float32) -> npt.NDArray[np.float64]:
+    return np.array([float(np.asarray(each)[0, 0, 0]) for each in model.place_moments(share, N_ROWS)])
+
+
+def test_moments_say_where_motion_is_and_how_widely(model: Any) -> None:
+    middle = moments(model, motion(23.5, 31.5))
+    assert middle[[0, 2]] == pytest.approx(0.0, abs=1e-3)
+    low, left = moments(model, motion(40, 31.5)), moments(model, motion(23.5, 10))
+    assert low[0] > middle[0] + 0.5
+    assert low[2:] == pytest.approx(middle[2:], abs=1e-3)
+    assert left[2] < middle[2] - 0.5
+    assert left[:2] == pytest.approx(middle[:2], abs=1e-3)
+    wide = moments(model, motion(23.5, 31.5, widen=12.0))
+    assert (wide[[1, 3]] > 3 * middle[[1, 3]]).all()
