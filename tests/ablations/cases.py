@@ -16,7 +16,8 @@ What stands behind z; trunk, latents, takes, steps and batches are the same. *sp
 *multiband*: the waveform of a block of 43 ms in 8 bands, from transposed convolutions and a multi-scale spectral loss,
 every 16 ms shifted to where it goes on best, and cross-faded.
 The null is the first column's sound against sound of other moments; the ceiling true spectra."""
-DRAWING_ABOUT = "Drawn: z has a deviation and a prior in training. Deterministic: no noise, no prior."
+DRAWING_ABOUT = """\
+Drawn: z has a deviation and a prior, and draws are judged in training. Deterministic: no noise, no prior, no draws."""
 DATA_ABOUT = "Minutes of takes to learn from, with the trainer's augmentation and without; the same number of steps."
 MUSIC_ABOUT = "A piece of music that somebody danced to: its last third is played, the rest learned."
 

@@ -57,7 +57,7 @@ class Material:
             held_out=self.held_out,
             held_out_takes=self.held_out_takes,
         )
-        return made if training.is_drawn else replace(made, loss=replace(made.loss, kl=0.0, tie=0.0))
+        return made if training.is_drawn else replace(made, loss=replace(made.loss, kl=0.0, tie=0.0, drawn=0.0))
 
     def playing(self, training: Training) -> Playing:
         """What the engine needs to know."""
@@ -107,7 +107,7 @@ def first_minutes(takes: Sequence[Take], segments: Segments, minutes: float) -> 
 
 
 class SoundExamples(Examples):
-    """Examples with the samples around each column: what heads other than spectra learn from.
+    """Examples with the samples around each column, as recorded: what heads other than spectra learn from.
 
     Parameters
     ----------

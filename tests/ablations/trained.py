@@ -21,6 +21,7 @@ from tests.ablations.mdct import MdctHead
 from tests.ablations.multiband import MultibandHead
 from trainer import export
 from trainer.dataset import Examples
+from trainer.levels import equalise
 from trainer.loop import Loop
 from trainer.playing import Playing, Span, play_spans, play_still
 from trainer.settings import RunSettings
@@ -88,13 +89,15 @@ def _train_spectral(
 ) -> Trained:
     """Train by the program's loop, export by the program's converter."""
     examples = Examples(material.takes, settings.example)
-    rows = examples.rows(material.learned(training))
+    learned = material.learned(training)
+    rows = examples.rows(learned)
     started_s = time.perf_counter()
     loop = Loop(examples, rows, settings)
     if not training.is_drawn:
         take_noise_out(loop.model)
     for epoch in range(settings.preset.n_epochs):
         loop.epoch(epoch, _Bar())
+    equalise(loop.model, examples, material.takes, learned)
     training_s = time.perf_counter() - started_s
     say(f"trained in {training_s:.0f} s")
     some = np.random.default_rng(settings.seed).choice(rows, min(N_CALIBRATION, len(rows)), replace=False)
