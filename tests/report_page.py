@@ -82,7 +82,7 @@ def make_run(folder: Path, takes: list[Take], manifest: Manifest) -> None:
     )
     example = replace(settings.example, synth=manifest.synth, grid_rate_hz=manifest.grid_rate_hz)
     keep_settings(folder, takes, replace(settings, example=example, held_out=HELD_OUT))
-    for part, steps in enumerate((range(0, 300, 100), range(200, 600, 100))):
+    for part, steps in enumerate((range(0, 600, 100), range(200, 600, 100))):
         with tf.summary.create_file_writer(str(folder / "tensorboard"), filename_suffix=f".{part}").as_default():
             for step in steps:
                 tf.summary.scalar("sound", 1.0 / (1 + step) + part, step=step)
