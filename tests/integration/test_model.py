@@ -68,7 +68,8 @@ def motion(row: float, across: float, widen: float = 2.0) -> Float32:
     rows = np.exp(-(((np.arange(N_ROWS) - row) / widen) ** 2))
     columns = np.exp(-(((np.arange(N_ACROSS) - across) / widen) ** 2))
     column = np.concatenate([rows / rows.mean(), columns / columns.mean()])
-    return column[np.newaxis, np.newaxis].astype(np.float32)
+    windows: Float32 = column[np.newaxis, np.newaxis].astype(np.float32)
+    return windows
 
 
 def moments(model: Any, share: Float32) -> npt.NDArray[np.float64]:

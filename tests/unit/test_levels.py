@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from trainer.hearing import BAND_EDGES_HZ
+from trainer.hearing import BAND_EDGES_HZ, Sound
 from trainer.levels import LARGEST_GAIN_DB, at_bins, band_gains_db
 
 RATE_HZ = 48000
 CENTRES_HZ = np.sqrt(BAND_EDGES_HZ[:-1] * BAND_EDGES_HZ[1:])
 
 
-def noise(seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(4 * RATE_HZ)).astype(np.float32)
+def noise() -> Sound:
+    sound: Sound = (0.1 * np.random.default_rng(0).standard_normal(4 * RATE_HZ)).astype(np.float32)
+    return sound
 
 
 def test_a_sound_needs_no_gain_against_itself() -> None:
