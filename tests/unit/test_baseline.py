@@ -30,10 +30,12 @@ def quantity_at(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(6.0 * (times_s % 2.0 < 1.0), np.float64)
 
 
-def make_take(takes_dir: Path, sound_of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Take:
+def make_take(
+    takes_dir: Path, sound_of: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], light: float = 1.0
+) -> Take:
     """Ten seconds at 50 fps; the sound begins a second before the motion."""
     times_s = 5.0 + np.arange(501) / 50
-    shape = np.linspace(0.5, 1.5, SETTINGS.n_features)
+    shape = light * np.linspace(0.5, 1.5, SETTINGS.n_features)
     writer = TakeWriter(takes_dir, SETTINGS, RATE_HZ, {"name": "dance"})
     writer.add_columns((quantity_at(times_s)[:, np.newaxis] * shape).astype(np.float32), times_s)
     writer.add_sound(sound_of(4.0 + np.arange(12 * RATE_HZ) / RATE_HZ).astype(np.float32), 4.0)
@@ -42,7 +44,7 @@ def make_take(takes_dir: Path, sound_of: Callable[[npt.NDArray[np.float64]], npt
 
 def tone(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """As loud as the motion."""
-    return 0.05 * quantity_at(times_s) * np.sin(2 * np.pi * 300 * times_s)
+    return np.asarray(0.05 * quantity_at(times_s) * np.sin(2 * np.pi * 300 * times_s))
 
 
 def trained(take: Take, n_steps: int = 5, seed: int = 0, segment_s: float = SEGMENT_S) -> Baseline:
@@ -122,6 +124,17 @@ def test_the_sound_of_a_segment_ends_with_its_motion(tmp_path: Path) -> None:
     per_sample = 1 / 40 / RATE_HZ
     np.testing.assert_allclose(heard[:, -1], wanted - per_sample, atol=2e-5)  # 16 bits
     np.testing.assert_allclose(heard[:, 0], wanted - N_SEGMENT * per_sample, atol=2e-5)
+
+
+def test_every_take_keeps_its_own_motion(tmp_path: Path) -> None:
+    lit = [make_take(tmp_path, tone, light) for light in (1.0, 4.0)]
+    training, _ = split(lit, SEGMENT_S, 0.02, 0.0)
+    material = Material(lit, training, SEGMENT_S)
+    index = np.arange(len(material))
+    roots = material.motion(index) * material.deviation + np.tile(material.mean, material.n_columns)
+    first, second = roots[training.take_index == 0], roots[training.take_index == 1]
+    assert first.max() > 1.0
+    np.testing.assert_allclose(second, 2.0 * first, atol=1e-4)
 
 
 def test_motion_is_standardised_in_training(take: Take) -> None:
