@@ -19,7 +19,7 @@ Float64 = npt.NDArray[np.float64]
 N_SCENES = 3
 LONGEST_SCENE_S = 20.0
 SHORTEST_SCENE_S = 2.0
-SOUND_BYTES = 8_000_000
+SOUND_BYTES = 9_000_000
 """Of all sounds together; on the page they take a third more."""
 MOST_TRIES = 6
 

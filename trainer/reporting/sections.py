@@ -27,6 +27,7 @@ KEY = {
 TERMS = {
     "loss": "What training makes small: all terms, weighted",
     "sound": "Error of the sound rebuilt from motion alone, as the box plays: share of the spectra's variance",
+    "drawn": "How far drawn sounds are from the real one, less how far from each other",
     "joint": "Error of the sound rebuilt from motion and sound together",
     "motion": "Error of the motion rebuilt from the latent space",
     "kl": "What the motion encoder says of a moment, nats",
@@ -59,7 +60,7 @@ def cards(content: Content) -> Html:
 def figures(content: Content) -> Html:
     """The table: every figure of every column, and what it means."""
     meanings = figure_meanings()
-    names = [HEADINGS.get(name, name) for name in content.figures]
+    names = [HEADINGS.get(name, name[:1].lower() + name[1:]) for name in content.figures]
     heads = [tag("th", name, scope="col", role="columnheader") for name in names]
     rows = []
     for figure, label, form, factor in ROWS:
