@@ -13,7 +13,7 @@ from device.core.synth import SynthSettings
 from device.store import Take, TakeWriter
 from tests.ablations.blocks import Listener, play_blocks
 from tests.ablations.cases import Training
-from tests.ablations.categorical import Chooser, code_book, shapes_of
+from tests.ablations.categorical import CategoricalHead, Chooser, code_book, shapes_of
 from tests.ablations.material import (
     Material,
     SoundExamples,
@@ -154,6 +154,14 @@ def test_a_code_book_covers_what_there_is() -> None:
     spectra = np.repeat(kinds, [200, 150, 8], axis=0) + 0.01 * rng.random((358, 30)).astype(np.float32)
     codes = code_book(spectra, 12)
     assert set((codes @ kinds.T).argmax(axis=1)) == {0, 1, 2}
+
+
+def test_a_head_that_chooses_is_told_how_often_it_is_right() -> None:
+    head = CategoricalHead(3)
+    head.codes = np.eye(3, 4, dtype=np.float32)
+    spectra = np.array([[5, 1, 0, 0], [0, 0, 0, 0], [0, 0.01, 0, 0], [0, 0, 2, 1]], np.float32)
+    values = np.array([[5, 1, 0, 0], [0, 9, 0, 0], [0, 0, 1, 0], [2, 0, 1, 0]], np.float32)
+    assert head.notes(values, {"spectrum": spectra}) == {"codes_right": pytest.approx(2 / 3)}
 
 
 def chooser(n_codes: int = 6) -> tuple[Chooser, Float32]:
