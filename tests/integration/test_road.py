@@ -244,3 +244,16 @@ def test_what_is_exported_says_what_was_trained(road: Road, trained: Trained) ->
             model = TfliteModel(files[variant], runtime, variant)
             got = np.stack([model.run(window, noise, 1.0).copy() for window in trained.window])
             assert np.sqrt(np.square(got - wanted).mean()) < bound, (variant, runtime)
+
+
+def test_a_run_alone_is_reported_on(road: Road, tmp_path: Path) -> None:
+    """Its takes are found, a bundle is made of it for the page and of the page alone, its curves are drawn."""
+    before = sorted(road.run.iterdir())
+    command("trainer", "report", "--run", road.run, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:audio/flac;base64,") == 3 * 3  # scenes, and real, ceiling and ours in each
+    assert "held_out" not in page.partition('id="training"')[2].partition("</section>")[0]
+    assert page.count("<figcaption") > 6  # curves, and two maps
+    assert len(page) < 15_000_000
+    assert sorted(road.run.iterdir()) == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
