@@ -16,6 +16,9 @@ from device.store import TakeWriter
 from tests.ablations.__main__ import chosen
 from tests.ablations.cases import groups
 
+pytestmark = pytest.mark.timeout(600)
+"""Four trainings: half a minute, and more on a machine that is busy."""
+
 RATE_HZ = 24000
 MOTION = MotionSettings(height=6, width=8)
 
@@ -41,15 +44,15 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Rows of all heads, by key."""
     folder = tmp_path_factory.mktemp("ablations")
     takes, out = make_takes(folder / "takes"), folder / "rows.json"
-    words = ["--takes", takes, "--steps", "60", "--only", "heads,integers", "--played-s", "4", "--out", out]
+    words = ["--takes", takes, "--steps", "40", "--only", "heads", "--played-s", "3", "--out", out]
     line = [sys.executable, "-m", "tests.ablations", *map(str, words)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr
     return {line.pop("case"): line for line in map(json.loads, out.read_text().splitlines()[1:])}
 
 
 def test_every_case_has_its_row(rows: dict[str, Any]) -> None:
-    assert set(rows) == {case.key for case in chosen(groups(1.0, has_music=False), "heads,integers")}
+    assert set(rows) == {case.key for case in chosen(groups(1.0, has_music=False), "heads")}
 
 
 def test_every_head_plays_louder_where_there_is_more_motion(rows: dict[str, Any]) -> None:
