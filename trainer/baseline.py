@@ -8,7 +8,8 @@ fixed by the segments, loudness linked to the quantity of motion.
 
 Its code is not public. Our choices: raw waveforms at the takes' rate; dense layers of 256, 32 latents; where the
 sound's way in is cut off, its features are zero, and in training they never are (with the sound left out of half of
-the examples what was played was fainter, droned more and followed less); squared errors, the KL term rising from zero
+the examples, in one short trial, what was played was fainter, droned more and followed loudness and bands less);
+squared errors, the KL term rising from zero
 over the first third of the training so that no latent is given up before it has learned anything; segments set end to
 end, with no cross-fade; one gain for all that is played, which makes it as loud as the music, for a waveform that
 motion alone cannot know comes out faint.
