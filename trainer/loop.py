@@ -59,7 +59,7 @@ class Loop:
             terms = self._step(batch, tf.constant([self._settings.seed, epoch * self.steps_per_epoch + number]))
             bar.update(1)
             if number % 10 == 0:
-                for name in ("loss", "sound", "drawn", "joint", "motion", "kl", "kl_joint", "tie"):
+                for name in ("loss", "sound", "drawn", "loudness", "joint", "motion", "kl", "kl_joint", "tie"):
                     sums[name] = sums.get(name, 0.0) + float(terms[name])
         n_seen = (self.steps_per_epoch + 9) // 10
         means = {name: value / n_seen for name, value in sums.items()}

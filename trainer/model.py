@@ -8,7 +8,8 @@ teaches the latent space what in a sound the motion does not say (JMVAE-KL: Suzu
 
 From q(z|m) two things are played. Its mean is the expected sound: a squared error. What is drawn from it is to be
 one of the sounds that may go with this motion, as loud and as varied as they are, not their average: a proper score
-of two draws (the fair continuous ranked probability score) in bands of three widths.
+of two draws (the fair continuous ranked probability score) in bands of three widths. How loud they are is the body's
+to say: draws that differ in loudness cost.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ QUANTITY_OF_NOISE = 0.25
 """Grey levels; below it the place of motion says little."""
 SOFTEST = 0.02
 """Power of a spectrum, as a share of their variance, below which an error counts no more than at it."""
+LEAST_ENERGY = 1e-9
+"""Mean energy of a bin below which loudness is not told apart."""
 SCALES = (200, 40, 8)
 """Numbers of bands in which draws are judged: single bins, where they carry pitch, to the balance of the whole. Finer
 at high frequencies, they would learn the scatter of noise, which the synth makes itself."""
@@ -182,9 +185,10 @@ class DanceVAE(keras.Model):
         Returns
         -------
         dict
-            Scalars `loss`; `sound`, `joint` and `motion`, what was rebuilt, and `drawn`, the score of the draws; `kl`
-            and `kl_joint`, what the motion and the joint encoder say beyond the prior, and `tie`, by how much they
-            differ, in nats; and `kl_per_latent` of the motion encoder, shape (n_latent,).
+            Scalars `loss`; `sound`, `joint` and `motion`, what was rebuilt; `drawn`, the score of the draws, and
+            `loudness`, by how much they differ in it; `kl` and `kl_joint`, what the motion and the joint encoder say
+            beyond the prior, and `tie`, by how much they differ, in nats; and `kl_per_latent` of the motion encoder,
+            shape (n_latent,).
         """
         position, spectrum = batch["position"], batch["spectrum"]
         features = self.motion_trunk(batch["window"])
@@ -200,13 +204,14 @@ class DanceVAE(keras.Model):
         terms = {
             "sound": ops.mean(weight * ops.square(expected - spectrum)) / variance,
             "drawn": self._score(draws, spectrum) / math.sqrt(variance),
+            "loudness": loudness_apart([expected, *draws], self.settings.power) / variance,
             "joint": ops.mean(weight * ops.square(rebuilt - spectrum)) / variance,
             "motion": ops.mean(ops.square(window - ops.sqrt(batch["window"]))),
             "kl": ops.mean(ops.sum(kl_motion, axis=-1)),
             "kl_joint": ops.mean(ops.sum(kl_nats(mean_j, deviation_j), axis=-1)),
             "tie": ops.mean(ops.sum(kl_nats(mean_j, deviation_j, mean, deviation), axis=-1)),
         }
-        loss = terms["sound"] + weights.drawn * terms["drawn"]
+        loss = terms["sound"] + weights.drawn * terms["drawn"] + weights.loudness * terms["loudness"]
         loss += weights.joint * terms["joint"] + weights.motion * terms["motion"]
         loss += weights.kl * (terms["kl"] + terms["kl_joint"]) / 2 + weights.tie * terms["tie"]
         return {"loss": loss, **terms, "kl_per_latent": ops.mean(kl_motion, axis=0)}
@@ -233,6 +238,25 @@ def fair_score(one: Tensor, other: Tensor, real: Tensor) -> Tensor:
         Mean over all values.
     """
     return 0.5 * ops.mean(ops.abs(one - real) + ops.abs(other - real) - ops.abs(one - other))
+
+
+def loudness_apart(spectra: list[Tensor], power: float) -> Tensor:
+    """By how much spectra of the same moments differ in loudness: the mean square of their levels' deviations.
+
+    Parameters
+    ----------
+    spectra : list of tensor, each of shape (B, n_bins)
+        Magnitudes to the power `power`.
+    power : float
+
+    Returns
+    -------
+    tensor
+        Scalar, in the square of their unit: the level of a spectrum is its energy to the power of half of `power`.
+    """
+    exponent = 2.0 / power
+    energy = ops.mean(ops.power(ops.stack(spectra), exponent), axis=-1)  # (n, B)
+    return ops.mean(ops.var(ops.power(energy + LEAST_ENERGY, 1.0 / exponent), axis=0))
 
 
 def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tensor:

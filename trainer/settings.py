@@ -72,6 +72,8 @@ class ModelSettings:
         Values in a spectrum.
     n_rows : int
         Height of a frame: the first of the features.
+    power : float
+        Of the magnitudes in a spectrum.
     n_latent : int
         Values in z.
     n_sound_frames, n_bands : int
@@ -86,6 +88,7 @@ class ModelSettings:
     n_features: int
     n_bins: int
     n_rows: int
+    power: float
     n_latent: int = 32
     n_sound_frames: int = 6
     n_bands: int = 64
@@ -110,6 +113,8 @@ class LossSettings:
         Per nat by which the joint encoder differs from the motion encoder.
     drawn : float
         Score of what is drawn from the motion encoder, beside 1 for the sound of its mean.
+    loudness : float
+        Draws that differ in loudness.
     joint, motion : float
         Sound rebuilt from the joint encoder, and the window rebuilt from it.
     softness : float
@@ -119,6 +124,7 @@ class LossSettings:
     kl: float = 2e-4
     tie: float = 1e-4
     drawn: float = 1.0
+    loudness: float = 3.0
     joint: float = 0.3
     motion: float = 0.1
     softness: float = 0.5

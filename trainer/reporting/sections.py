@@ -28,6 +28,7 @@ TERMS = {
     "loss": "What training makes small: all terms, weighted",
     "sound": "Error of the sound rebuilt from motion alone, as the box plays: share of the spectra's variance",
     "drawn": "How far drawn sounds are from the real one, less how far from each other",
+    "loudness": "By how much drawn sounds differ in loudness: share of the spectra's variance",
     "joint": "Error of the sound rebuilt from motion and sound together",
     "motion": "Error of the motion rebuilt from the latent space",
     "kl": "What the motion encoder says of a moment, nats",
