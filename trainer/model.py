@@ -15,14 +15,11 @@ to say: draws that differ in loudness cost.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.backend import keras
-from trainer.dataset import band_edges
 from trainer.settings import LossSettings, ModelSettings
 
 layers, ops = keras.layers, keras.ops
@@ -38,9 +35,6 @@ SOFTEST = 0.02
 """Power of a spectrum, as a share of their variance, below which an error counts no more than at it."""
 LEAST_ENERGY = 1e-9
 """Mean energy of a bin below which loudness is not told apart."""
-SCALES = (200, 40, 8)
-"""Numbers of bands in which draws are judged: single bins, where they carry pitch, to the balance of the whole. Finer
-at high frequencies, they would learn the scatter of noise, which the synth makes itself."""
 
 
 def motion_trunk(settings: ModelSettings) -> keras.Model:
@@ -153,7 +147,6 @@ class DanceVAE(keras.Model):
         self.sound_decoder = sound_decoder(settings)
         self.motion_decoder = motion_decoder(settings)
         self.built = True  # every part is: none waits for its first input
-        self._scales = [ops.convert_to_tensor(band_matrix(settings.n_bins, n_bands)) for n_bands in SCALES]
 
     def encode(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """q(z|m): window, (B, n_columns, n_features), to mean and deviation, (B, n_latent)."""
@@ -203,8 +196,8 @@ class DanceVAE(keras.Model):
         kl_motion = kl_nats(mean, deviation)
         terms = {
             "sound": ops.mean(weight * ops.square(expected - spectrum)) / variance,
-            "drawn": self._score(draws, spectrum) / math.sqrt(variance),
-            "loudness": loudness_apart([expected, *draws], self.settings.power) / variance,
+            "drawn": score_of(draws, spectrum) / math.sqrt(variance),
+            "loudness": loudness_apart([expected, *draws]) / variance,
             "joint": ops.mean(weight * ops.square(rebuilt - spectrum)) / variance,
             "motion": ops.mean(ops.square(window - ops.sqrt(batch["window"]))),
             "kl": ops.mean(ops.sum(kl_motion, axis=-1)),
@@ -216,10 +209,43 @@ class DanceVAE(keras.Model):
         loss += weights.kl * (terms["kl"] + terms["kl_joint"]) / 2 + weights.tie * terms["tie"]
         return {"loss": loss, **terms, "kl_per_latent": ops.mean(kl_motion, axis=0)}
 
-    def _score(self, draws: list[Tensor], spectrum: Tensor) -> Tensor:
-        """Mean of `fair_score` over bands of three widths: scalar."""
-        scores = [fair_score(*(each @ bands for each in (*draws, spectrum))) for bands in self._scales]
-        return ops.mean(ops.stack(scores))
+
+def score_of(draws: list[Tensor], spectrum: Tensor) -> Tensor:
+    """Mean of `fair_score` over bands of three widths: scalar."""
+    compared = zip(*map(bands_of, [*draws, spectrum]), strict=True)
+    return ops.mean(ops.stack([fair_score(*each) for each in compared]))
+
+
+def bands_of(spectra: Tensor) -> list[Tensor]:
+    """Means of neighbouring bins, from single ones where they carry pitch to the balance of the whole.
+
+    Narrower at high frequencies, they would teach draws the scatter of noise, which the synth makes itself.
+
+    Parameters
+    ----------
+    spectra : tensor, shape (B, n_bins)
+
+    Returns
+    -------
+    list of tensor
+        Three; of 1025 bins: shapes (B, 176), (B, 44) and (B, 11).
+    """
+    n = spectra.shape[-1] - 1
+    bins = spectra[:, 1:]  # without that at 0 Hz
+    fine = [
+        bins[:, : n // 16],
+        *(
+            means(bins[:, start:stop], width)
+            for start, stop, width in ((n // 16, n // 4, 4), (n // 4, n // 2, 8), (n // 2, n, 16))
+        ),
+    ]
+    middle = means(ops.concatenate(fine, axis=-1), 4)
+    return [ops.concatenate(fine, axis=-1), middle, means(middle, 4)]
+
+
+def means(values: Tensor, n: int) -> Tensor:
+    """Mean of every n neighbours: shape (B, n_values) to (B, n_values // n)."""
+    return ops.mean(ops.reshape(values, (-1, values.shape[-1] // n, n)), axis=-1)
 
 
 def fair_score(one: Tensor, other: Tensor, real: Tensor) -> Tensor:
@@ -240,23 +266,22 @@ def fair_score(one: Tensor, other: Tensor, real: Tensor) -> Tensor:
     return 0.5 * ops.mean(ops.abs(one - real) + ops.abs(other - real) - ops.abs(one - other))
 
 
-def loudness_apart(spectra: list[Tensor], power: float) -> Tensor:
+def loudness_apart(spectra: list[Tensor]) -> Tensor:
     """By how much spectra of the same moments differ in loudness: the mean square of their levels' deviations.
 
     Parameters
     ----------
     spectra : list of tensor, each of shape (B, n_bins)
-        Magnitudes to the power `power`.
-    power : float
+        Magnitudes to the power 0.3.
 
     Returns
     -------
     tensor
-        Scalar, in the square of their unit: the level of a spectrum is its energy to the power of half of `power`.
+        Scalar, in the square of their unit. The energy is their power 2 / 0.3; the sixth is near it and soon had.
     """
-    exponent = 2.0 / power
-    energy = ops.mean(ops.power(ops.stack(spectra), exponent), axis=-1)  # (n, B)
-    return ops.mean(ops.var(ops.power(energy + LEAST_ENERGY, 1.0 / exponent), axis=0))
+    sixth = ops.square(ops.stack(spectra)) ** 3  # (n, B, n_bins)
+    level = (ops.mean(sixth, axis=-1) + LEAST_ENERGY) ** (1 / 6)
+    return ops.mean(ops.var(level, axis=0))
 
 
 def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tensor:
@@ -273,12 +298,3 @@ def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tenso
     power = ops.mean(ops.square(spectrum), axis=-1, keepdims=True) / (2.0 * variance)
     weight = ((1.0 + SOFTEST) / (power + SOFTEST)) ** softness
     return weight * ops.mean(power) / ops.mean(weight * power)
-
-
-def band_matrix(n_bins: int, n_bands: int) -> npt.NDArray[np.float32]:
-    """Means of neighbouring bins, as a matrix: shape (n_bins, n_bands)."""
-    edges = band_edges(n_bins, n_bands)
-    matrix = np.zeros((n_bins, n_bands), np.float32)
-    for band, (start, stop) in enumerate(pairwise(edges)):
-        matrix[start:stop, band] = 1.0 / (stop - start)
-    return matrix

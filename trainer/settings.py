@@ -72,8 +72,6 @@ class ModelSettings:
         Values in a spectrum.
     n_rows : int
         Height of a frame: the first of the features.
-    power : float
-        Of the magnitudes in a spectrum.
     n_latent : int
         Values in z.
     n_sound_frames, n_bands : int
@@ -88,7 +86,6 @@ class ModelSettings:
     n_features: int
     n_bins: int
     n_rows: int
-    power: float
     n_latent: int = 32
     n_sound_frames: int = 6
     n_bands: int = 64
@@ -156,7 +153,7 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(n_steps=8000),
+    "quick": Preset(n_steps=6000),
     "standard": Preset(n_steps=32000, n_epochs=80),
     "full": Preset(n_steps=200000, n_epochs=200),
 }

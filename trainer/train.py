@@ -138,7 +138,6 @@ def run_settings(
         n_features=takes[0].settings.n_features,
         n_bins=synth.n_bins,
         n_rows=takes[0].settings.height,
-        power=synth.power,
         n_latent=n_latent,
         n_hidden=preset.n_hidden,
         n_filters=preset.n_filters,

@@ -68,7 +68,7 @@ def write(folder: Path, size: ModelSize, n_features: int, n_bins: int) -> None:
         "window": rng.gamma(0.3, 8.0, (40, n_columns, n_features)).astype(np.float32),
         "position": rng.random((40, 1)).astype(np.float32),
     }
-    model = deployed(DanceVAE(ModelSettings(n_columns, n_features, n_bins, n_features * 3 // 7, 0.3, size.n_latent)))
+    model = deployed(DanceVAE(ModelSettings(n_columns, n_features, n_bins, n_features * 3 // 7, size.n_latent)))
     for variant, data in convert(model, calibration_examples(batch, size.n_latent, seed=0)).items():
         (folder / f"{size.stem}.{variant}.tflite").write_bytes(data)
 

@@ -49,18 +49,26 @@ def test_soft_sounds_count_for_more_than_their_share(model: Any) -> None:
 
 
 def test_bands_are_means_of_neighbouring_bins(model: Any) -> None:
-    for n_bands in model.SCALES:
-        matrix = model.band_matrix(N_BINS, n_bands)
-        assert matrix.shape == (N_BINS, n_bands)
-        assert matrix.sum(axis=0) == pytest.approx(1.0, abs=1e-4)
-        assert np.count_nonzero(matrix) == N_BINS
-        spread = np.ptp(np.argmax(matrix > 0, axis=1))
-        assert spread == n_bands - 1
+    spectra = np.random.default_rng(0).uniform(0, 1, (3, N_BINS)).astype(np.float32)
+    fine, middle, coarse = (np.asarray(each) for each in model.bands_of(spectra))
+    assert (fine.shape, middle.shape, coarse.shape) == ((3, 176), (3, 44), (3, 11))
+    assert fine[:, :64] == pytest.approx(spectra[:, 1:65])  # up to 1.5 kHz semitones are told apart
+    assert fine[:, 64] == pytest.approx(spectra[:, 65:69].mean(axis=1))
+    assert fine[:, 112] == pytest.approx(spectra[:, 257:265].mean(axis=1))
+    assert fine[:, 175] == pytest.approx(spectra[:, 1009:].mean(axis=1))
+    assert middle == pytest.approx(fine.reshape(3, 44, 4).mean(axis=2))
+    assert coarse == pytest.approx(middle.reshape(3, 11, 4).mean(axis=2))
 
 
-def test_the_finest_bands_tell_semitones_apart(model: Any) -> None:
-    matrix = model.band_matrix(N_BINS, model.SCALES[0])
-    assert (np.count_nonzero(matrix, axis=0)[:40] == 1).all()
+def test_draws_that_differ_in_loudness_only_are_apart(model: Any) -> None:
+    spectrum = np.random.default_rng(0).uniform(0, 1, (5, N_BINS)).astype(np.float32)
+    turned = spectrum[:, ::-1].copy()  # another sound, as loud
+    assert float(model.loudness_apart([spectrum, turned, spectrum])) == pytest.approx(0.0, abs=1e-9)
+    louder = 1.2 * spectrum
+    level = float((spectrum.astype(np.float64) ** 6).mean() ** (1 / 6))
+    assert float(model.loudness_apart([spectrum, louder])) == pytest.approx((0.1 * level) ** 2, rel=0.02)
+    silence = np.zeros((5, N_BINS), np.float32)
+    assert float(model.loudness_apart([silence, silence])) == pytest.approx(0.0, abs=1e-12)
 
 
 def motion(row: float, across: float, widen: float = 2.0) -> Float32:
