@@ -10,6 +10,9 @@ from device.core.synth import SynthSettings
 GRID_RATE_HZ = 50.0
 """Columns per second in a window."""
 SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S = 0.05, 2.0
+LEAD_S = 0.03
+"""How far ahead of the motion the sound lies that is learned: what analysis and synthesis take, and some of what a
+camera and a card do."""
 HOP_S = 0.02
 """From one example to the next; slower cameras give one a frame."""
 LARGEST_TEMPERATURE = 2.0

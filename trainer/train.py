@@ -20,6 +20,7 @@ from trainer.settings import (
     GRID_RATE_HZ,
     HELD_OUT,
     HOP_S,
+    LEAD_S,
     PRESETS,
     ExampleSettings,
     LossSettings,
@@ -124,7 +125,7 @@ def run_settings(
     preset: Preset,
     segment_s: float = 0.5,
     *,
-    lead_s: float = 0.0,
+    lead_s: float = LEAD_S,
     n_latent: int = 32,
     held_out: float = HELD_OUT,
     held_out_takes: list[int] | None = None,
@@ -156,7 +157,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     argument("--segment-s", type=float, default=0.5, metavar="S", help="length of a segment, 0.05 to 2 (%(default)s)")
     argument("--preset", choices=list(PRESETS), default="quick", help="how long to train (%(default)s)")
-    argument("--lead-s", type=float, default=0.0, metavar="S", help="learn sound so far ahead of motion (%(default)s)")
+    argument("--lead-s", type=float, default=LEAD_S, metavar="S", help="sound ahead of motion (%(default)s)")
     argument("--latents", type=int, default=32, metavar="N", help="size of the latent space (%(default)s)")
     argument(
         "--held-out", type=float, default=HELD_OUT, metavar="PART", help="end of each take not learned (%(default)s)"
