@@ -118,6 +118,7 @@ class Trained:
     settings: RunSettings
     model: Any
     playing: Playing
+    spans: list[Span]
     span: Span
     window: Float32
     spectra: Float32
@@ -142,10 +143,11 @@ def trained(road: Road) -> Trained:
     takes: list[Take] = load_takes(road.takes)
     _, held_out = split(takes, settings.example.segment_s, HOP_S, 0.0, settings.held_out_takes)
     playing = Playing(takes[0].settings, settings.example)
+    spans = held_out_spans(takes, held_out, 60.0)
     span = held_out_spans(takes, held_out)[0]
     examples = Examples([span.take], settings.example)
     batch = examples.batch(np.arange(span.start, span.stop), np.ones(span.stop - span.start, np.float32))
-    return Trained(settings, model, playing, span, batch["window"], batch["spectrum"])
+    return Trained(settings, model, playing, spans, span, batch["window"], batch["spectrum"])
 
 
 def latents(trained: Trained) -> tuple[Float32, Float32]:
@@ -207,7 +209,7 @@ def test_ten_draws_of_one_dance_differ_and_each_follows_it(trained: Trained, exp
 
 
 def test_played_by_shuffled_motion_the_link_to_the_dance_is_gone(trained: Trained, exported: TfliteModel) -> None:
-    spans, playing = [trained.span], trained.playing
+    spans, playing = trained.spans, trained.playing
     reference = Reference.of(playing, spans)
     own = reference.figures(play_spans(playing, exported, spans, temperature=1.0))
     shuffled = reference.shuffled(exported, temperature=1.0)
