@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from device.core.bundle import Manifest, build_manifest, parse_manifest
-from device.core.motiongram import MotionSettings
+from device.core.motiongram import Motiongram, MotionSettings
 from device.models import read_bundle
 from device.store import TakeWriter
 from tests.sounds import RATE_HZ, noise
+from trainer.film import SALSA, View, film, load_body
 from trainer.table import ROWS, Figures
 
 pytestmark = pytest.mark.timeout(300)
@@ -25,12 +26,13 @@ FACTORY = Path("device/factory/bundle").resolve()
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A take of eight seconds: motion that comes and goes, and noise that goes with it."""
+    """A take of eight seconds: a dance before the simulated camera, and noise that goes with it."""
     folder = tmp_path_factory.mktemp("takes")
-    rng = np.random.default_rng(0)
     times_s = np.arange(400) / 50
-    quantity = np.interp(times_s, np.arange(0, 9, 0.25), rng.random(36))
-    columns = quantity[:, np.newaxis] * rng.uniform(2, 6, (400, 112))
+    motiongram = Motiongram(MotionSettings())
+    frames = film(load_body(SALSA / "60_05.npz"), times_s, View())
+    columns = np.array([motiongram.push(frame).column for frame in frames])
+    quantity = columns.mean(axis=1) / columns.mean(axis=1).max()
     writer = TakeWriter(folder, MotionSettings(), RATE_HZ, {"name": "test"})
     writer.add_columns(columns.astype(np.float32), times_s)
     writer.add_sound(np.repeat(quantity, RATE_HZ // 50).astype(np.float32) * noise(8), 0.0)

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from device.cli import run
+from tests.pulse_card import wait_until
 from tests.report_page import HOSTILE, SEGMENT_S, make_bundle, make_takes
 from trainer.__main__ import COMMANDS
 
@@ -60,7 +61,12 @@ class Watched:
         self.page.on("requestfailed", lambda request: self.said.append(f"failed: {request.url[:80]}"))
         self.page.on("request", lambda request: self.asked.append(request.url[:80]))
         self.page.goto(path.as_uri())
-        self.page.wait_for_function("[...document.querySelectorAll('audio')].every(one => one.readyState > 0)")
+        until(self.page, "() => [...document.querySelectorAll('audio')].every(one => one.readyState > 0)")
+
+
+def until(page: Page, holds: str, arg: object = None) -> None:
+    """Look until it holds; Playwright's own way evaluates a string in the page, whose policy forbids it."""
+    wait_until(lambda: bool(page.evaluate(holds, arg)))
 
 
 def watch(browser: Browser, made: Path, width: int = 1280, dark: bool = False) -> Watched:
@@ -103,7 +109,7 @@ def test_every_sound_plays_to_where_it_should(page: Page) -> None:
     for player in players.all():
         player.evaluate("one => one.play()")
         handle = player.element_handle()
-        page.wait_for_function("one => one.currentTime > 0.05 && !one.error", arg=handle)
+        until(page, "one => one.currentTime > 0.05 && !one.error", handle)
         playing = page.evaluate("[...document.querySelectorAll('audio')].filter(one => !one.paused).length")
         assert playing == 1  # the one before fell silent
     durations_s = set(page.evaluate("[...document.querySelectorAll('audio')].map(one => one.duration.toFixed(3))"))
@@ -114,9 +120,9 @@ def test_every_sound_plays_to_where_it_should(page: Page) -> None:
 def test_a_second_voice_goes_on_at_the_same_moment(page: Page) -> None:
     first, second = page.locator(".scene").first.locator("audio").all()[:2]
     first.evaluate("one => { one.currentTime = 3; return one.play(); }")
-    page.wait_for_function("one => one.currentTime > 3.05", arg=first.element_handle())
+    until(page, "one => one.currentTime > 3.05", first.element_handle())
     second.evaluate("one => one.play()")
-    page.wait_for_function("one => one.currentTime > 3.05", arg=second.element_handle())
+    until(page, "one => one.currentTime > 3.05", second.element_handle())
     assert first.evaluate("one => one.paused")
 
 
@@ -128,15 +134,16 @@ def test_a_click_into_a_picture_plays_from_there_and_the_head_follows(page: Page
     player = track.locator("audio")
     player.evaluate("one => one.addEventListener('playing', () => { window.began_s ??= one.currentTime; })")
     plot.click(position={"x": 0.5 * box["width"], "y": 20})
-    page.wait_for_function("window.began_s !== undefined")
+    until(page, "() => window.began_s !== undefined")
     duration_s = player.evaluate("one => one.duration")
     assert page.evaluate("window.began_s") == pytest.approx(duration_s / 2, abs=0.5)
     player.evaluate("one => one.pause()")
     share = player.evaluate("one => 100 * one.currentTime / one.duration")
-    page.wait_for_function(
+    until(
+        page,
         "share => [...document.querySelector('.scene').querySelectorAll('.head')]"
         ".every(one => !one.hidden && Math.abs(parseFloat(one.style.left) - share) < 2)",
-        arg=share,
+        share,
     )
     assert page.locator(".scene").first.locator(".head").count() == 5
 
@@ -145,7 +152,7 @@ def test_it_is_worked_by_keyboard_alone(page: Page) -> None:
     player = page.locator("audio").first
     player.focus()
     page.keyboard.press("Space")
-    page.wait_for_function("one => one.currentTime > 0.05", arg=player.element_handle())
+    until(page, "one => one.currentTime > 0.05", player.element_handle())
     levels = page.evaluate(
         "[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(one => Number(one.tagName[1]))"
     )
