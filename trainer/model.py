@@ -7,8 +7,7 @@ teaches the latent space what in a sound the motion does not say (JMVAE-KL: Suzu
 "Joint Multimodal Learning with Deep Generative Models", 2016).
 
 From q(z|m) two things are played. Its mean is the expected sound: a squared error. What is drawn from it is to be
-one of the sounds that may go with this motion, as loud and as varied as they are, not their average: a proper score
-of two draws (the fair continuous ranked probability score) in bands of three widths. How loud they are is the body's
+one of the sounds that may go with this motion, as varied as they are, not their average: a proper score of two draws (the fair continuous ranked probability score) in bands of three widths. How loud they are is the body's
 to say: draws that differ in loudness cost.
 """
 
@@ -232,15 +231,13 @@ def bands_of(spectra: Tensor) -> list[Tensor]:
     """
     n = spectra.shape[-1] - 1
     bins = spectra[:, 1:]  # without that at 0 Hz
-    fine = [
-        bins[:, : n // 16],
-        *(
-            means(bins[:, start:stop], width)
-            for start, stop, width in ((n // 16, n // 4, 4), (n // 4, n // 2, 8), (n // 2, n, 16))
-        ),
+    pooled = [
+        means(bins[:, start:stop], width)
+        for start, stop, width in ((n // 16, n // 4, 4), (n // 4, n // 2, 8), (n // 2, n, 16))
     ]
-    middle = means(ops.concatenate(fine, axis=-1), 4)
-    return [ops.concatenate(fine, axis=-1), middle, means(middle, 4)]
+    fine = ops.concatenate([bins[:, : n // 16], *pooled], axis=-1)
+    middle = means(fine, 4)
+    return [fine, middle, means(middle, 4)]
 
 
 def means(values: Tensor, n: int) -> Tensor:
