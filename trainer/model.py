@@ -7,7 +7,8 @@ teaches the latent space what in a sound the motion does not say (JMVAE-KL: Suzu
 "Joint Multimodal Learning with Deep Generative Models", 2016).
 
 From q(z|m) two things are played. Its mean is the expected sound: a squared error. What is drawn from it is to be
-one of the sounds that may go with this motion, as varied as they are, not their average: a proper score of two draws (the fair continuous ranked probability score) in bands of three widths. How loud they are is the body's
+one of the sounds that may go with this motion, as varied as they are, not their average: a proper score of two
+draws (the fair continuous ranked probability score) in bands of three widths. How loud they are is the body's
 to say: draws that differ in loudness cost.
 """
 
