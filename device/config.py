@@ -10,12 +10,13 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Protocol, cast, get_args, get_type_hints
+from typing import Annotated, Any, Protocol, cast, get_args, get_origin, get_type_hints
 
 from device.core.errors import ConfigError
+from device.core.hours import check_days, check_span
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,6 +59,38 @@ class OneOf:
 
     def __str__(self) -> str:
         return " or ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Each:
+    """Lists of texts, each of which `check` does not raise ValueError on."""
+
+    check: Callable[[str], object]
+    example: str
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether every text may be used."""
+        try:
+            for text in value:
+                self.check(text)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return f"each like {self.example}"
+
+
+@dataclass(frozen=True)
+class WebAddress:
+    """An address that can be posted to, or none."""
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether the text is empty or such an address."""
+        return value == "" or (value.startswith(("http://", "https://")) and not any(map(str.isspace, value)))
+
+    def __str__(self) -> str:
+        return "http:// or https:// and the rest of an address, or nothing"
 
 
 @dataclass(frozen=True)
@@ -125,6 +158,57 @@ class RoomConfig:
 
 
 @dataclass(frozen=True)
+class StateConfig:
+    """Where the box keeps what must outlive a restart."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """How full the card may become, how many models are kept, and whose are installed."""
+
+    reserve_mb: Annotated[int, Range(16, 100_000)]
+    n_models: Annotated[int, Range(1, 100)]
+    allowed_signers: str
+    require_signature: bool
+
+
+@dataclass(frozen=True)
+class HoursConfig:
+    """When there is sound; see `device.core.hours`."""
+
+    open: Annotated[tuple[str, ...], Each(check_span, "mon-fri 10:00-18:00")]
+    closed: Annotated[tuple[str, ...], Each(check_days, "2026-12-24..2026-12-26")]
+    fade_s: Annotated[float, Range(0, 600)]
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Where a running box answers."""
+
+    socket: str
+
+
+@dataclass(frozen=True)
+class FaultsConfig:
+    """Who is told of a fault, and how often."""
+
+    command: str
+    webhook: Annotated[str, WebAddress()]
+    every_s: Annotated[float, Range(0, 86400)]
+    timeout_s: Annotated[float, Range(0.1, 300)]
+
+
+@dataclass(frozen=True)
+class StickConfig:
+    """What a USB stick is used for."""
+
+    copy_takes: bool
+    install_bundle: bool
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, one section a field.
 
@@ -140,10 +224,16 @@ class Config:
     model: ModelConfig
     engine: EngineConfig
     room: RoomConfig
+    state: StateConfig
+    store: StoreConfig
+    hours: HoursConfig
+    status: StatusConfig
+    faults: FaultsConfig
+    stick: StickConfig
     origins: dict[str, str]
 
 
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 
 _SECTIONS: dict[str, type] = {
     "camera": CameraConfig,
@@ -152,6 +242,12 @@ _SECTIONS: dict[str, type] = {
     "model": ModelConfig,
     "engine": EngineConfig,
     "room": RoomConfig,
+    "state": StateConfig,
+    "store": StoreConfig,
+    "hours": HoursConfig,
+    "status": StatusConfig,
+    "faults": FaultsConfig,
+    "stick": StickConfig,
 }
 
 
@@ -207,9 +303,12 @@ def _checked(file: Path, section: str, key: str, value: Any) -> Any:
         known = [f"{name}.{field.name}" for name, kind in _SECTIONS.items() for field in fields(kind)]
         raise _unknown(file, f"{section}.{key}", known)
     kind, *rules = get_args(hints[key]) or (hints[key],)
+    kind = get_origin(kind) or kind
     allowed = ", ".join([_KINDS[kind], *map(str, rules)])
     if kind is float and type(value) is int:
         value = float(value)
+    if kind is tuple and type(value) is list and all(type(each) is str for each in value):
+        value = tuple(value)
     if type(value) is not kind or not all(cast(_Rule, rule).allows(value) for rule in rules):
         raise ConfigError(f"{file}: {section}.{key} = {_toml(value)} cannot be used; allowed is {allowed}")
     return value
@@ -221,8 +320,8 @@ def _unknown(file: Path, key: str, known: list[str]) -> ConfigError:
 
 
 def _toml(value: Any) -> str:
-    """Write one value as TOML, whose basic strings are JSON's."""
-    if isinstance(value, (bool, str)):
+    """Write one value as TOML, whose basic strings and lists of them are JSON's."""
+    if isinstance(value, (bool, str, tuple, list)):
         return json.dumps(value, ensure_ascii=False)
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
