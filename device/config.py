@@ -95,10 +95,21 @@ class WebAddress:
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """The picture that motion is measured in, in pixels."""
+    """The camera, the picture in pixels that motion is measured in, and how a live camera is driven.
 
+    An `exposure_ms` or `gain` of 0 and a `focus` of -1 leave it to the program or the camera, as `default.toml`
+    says.
+    """
+
+    source: str
     height: Annotated[int, Range(8, 1080)]
     width: Annotated[int, Range(8, 1920)]
+    fps: Annotated[float, Range(1, 240)]
+    exposure_ms: Annotated[float, Range(0.01, 1000, also=(0,))]
+    gain: Annotated[float, Range(1, 64, also=(0,))]
+    brightness: Annotated[float, Range(10, 200)]
+    step_s: Annotated[float, Range(0.5, 3600)]
+    focus: Annotated[float, Range(0, 32, also=(-1,))]
 
 
 @dataclass(frozen=True)
@@ -209,6 +220,22 @@ class StickConfig:
 
 
 @dataclass(frozen=True)
+class CaptureConfig:
+    """What is recorded, and what is heard meanwhile; `channel` 0 is the mean of all."""
+
+    audio_in: str
+    channels: Annotated[int, Range(1, 32)]
+    channel: Annotated[int, Range(0, 32)]
+    buffer_s: Annotated[float, Range(0.02, 2)]
+    count_in_s: Annotated[float, Range(0, 60)]
+    longest_s: Annotated[float, Range(1, 86400)]
+    model_plays: bool
+    monitor: bool
+    monitor_gain_db: Annotated[float, Range(-60, 20)]
+    monitor_margin_s: Annotated[float, Range(0.001, 0.5)]
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, one section a field.
 
@@ -230,6 +257,7 @@ class Config:
     status: StatusConfig
     faults: FaultsConfig
     stick: StickConfig
+    capture: CaptureConfig
     origins: dict[str, str]
 
 
@@ -242,6 +270,7 @@ _SECTIONS: dict[str, type] = {
     "model": ModelConfig,
     "engine": EngineConfig,
     "room": RoomConfig,
+    "capture": CaptureConfig,
     "state": StateConfig,
     "store": StoreConfig,
     "hours": HoursConfig,
