@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Protocol, cast, get_args, get_origin, get_type_hints
 
@@ -261,7 +262,13 @@ class Config:
     origins: dict[str, str]
 
 
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
+_KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    tuple: "a list of texts",
+}
 
 _SECTIONS: dict[str, type] = {
     "camera": CameraConfig,
@@ -336,8 +343,9 @@ def _checked(file: Path, section: str, key: str, value: Any) -> Any:
     allowed = ", ".join([_KINDS[kind], *map(str, rules)])
     if kind is float and type(value) is int:
         value = float(value)
-    if kind is tuple and type(value) is list and all(type(each) is str for each in value):
-        value = tuple(value)
+    if kind is tuple and type(value) is list:
+        value = [each.isoformat() if type(each) is date else each for each in value]  # TOML has days without quotes
+        value = tuple(value) if all(type(each) is str for each in value) else value
     if type(value) is not kind or not all(cast(_Rule, rule).allows(value) for rule in rules):
         raise ConfigError(f"{file}: {section}.{key} = {_toml(value)} cannot be used; allowed is {allowed}")
     return value
@@ -351,7 +359,7 @@ def _unknown(file: Path, key: str, known: list[str]) -> ConfigError:
 def _toml(value: Any) -> str:
     """Write one value as TOML, whose basic strings and lists of them are JSON's."""
     if isinstance(value, (bool, str, tuple, list)):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False, default=str)
     return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 

@@ -138,7 +138,8 @@ class Hours:
             for span in self._spans:
                 if day.weekday() in span.weekdays:
                     # Of an hour that comes twice, the first time opens and the second closes: nothing comes twice.
-                    yield _at(day, span.from_min, now, fold=0), _at(day, span.to_min, now, fold=1)
+                    end = max(_at(day, span.to_min, now, fold) for fold in (0, 1))
+                    yield _at(day, span.from_min, now, 0), end
 
 
 def is_clock_set(now: datetime) -> bool:
@@ -147,7 +148,7 @@ def is_clock_set(now: datetime) -> bool:
 
 
 def _at(day: date, minutes: int, now: datetime, fold: int) -> datetime:
-    """Give the instant of a wall time; one that is skipped in spring lies within an hour of it."""
+    """Give the instant of a wall time; one that is skipped in spring (`fold` 0) is what it would have been before."""
     day += timedelta(days=minutes // _MINUTES)
     wall = time(minutes % _MINUTES // 60, minutes % 60, fold=fold)
     return _instant(datetime.combine(day, wall, now.tzinfo))

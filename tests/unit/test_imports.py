@@ -39,12 +39,13 @@ HOMES = {
 # The core is pure: no clock, threads, processes, files, network or unseeded randomness.
 # fmt: off
 IMPURE = {
-    "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io", "logging", "mmap", "multiprocessing",
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "io", "logging", "mmap", "multiprocessing",
     "os", "pathlib", "random", "sched", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3",
     "subprocess", "tempfile", "threading", "time", "urllib", "uuid",
 }
 # fmt: on
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval"}
+CLOCKS = {"now", "today", "utcnow"}  # of datetime, which may be reckoned with
 SEEDED = {"default_rng", "Generator", "PCG64", "Philox", "SeedSequence"}
 
 
@@ -98,6 +99,8 @@ def _check_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
             called = _called(node)
             if called == "default_rng" and not node.args and not node.keywords:
                 yield node.lineno, "a generator without a seed"
+            if isinstance(node.func, ast.Attribute) and called in CLOCKS:
+                yield node.lineno, f"{called} looks at the clock"
             if isinstance(node.func, ast.Name) and called in IMPURE_CALLS:
                 yield node.lineno, f"{called} is not pure"
         if isinstance(node, ast.Attribute) and node.attr not in SEEDED and _is_random(node.value):
@@ -132,6 +135,7 @@ def test_the_files_are_really_read() -> None:
         ("device/core/a.py", "from pathlib import Path", "pathlib is not pure"),
         ("device/core/a.py", "def f():\n    import random", "random is not pure"),
         ("device/core/a.py", "text = open('x')", "open is not pure"),
+        ("device/core/a.py", "from datetime import datetime\nx = datetime.now()", "now looks at the clock"),
         ("device/core/a.py", "import numpy as np\nr = np.random.default_rng()", "a generator without a seed"),
         ("device/core/a.py", "import numpy as np\nx = np.random.normal()", "random.normal draws from hidden state"),
         ("device/core/a.py", "from numpy import random", "numpy.random must be seen where it is used"),
