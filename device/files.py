@@ -1,45 +1,103 @@
-"""Writes that survive a pulled plug: synced before they are renamed, chunks that are whole or not there."""
+"""The one low level under all that the box writes: nothing here is done before the disk has it.
+
+Every write of the store goes through this file, and every call that changes a disk through `os` here, so that a test
+can stand in for the disk and pull the plug between any two of them. A file is new, or it is written beside its old
+self, synced and renamed over it; a name is there for certain only after its folder was synced.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-
 from device.core.errors import TakeError
-from device.core.take import Chunks, seal
 
+_ROOM = "free some space or choose another folder"
+_RIGHTS = "choose a folder that you may write to"
 _REMEDIES = {
-    errno.ENOSPC: "free some space or choose another folder",
-    errno.EDQUOT: "free some space or choose another folder",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that you may write to",
-    errno.ENOTDIR: "choose a folder that you may write to",
-    errno.EEXIST: "choose a folder that you may write to",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: _RIGHTS,
+    errno.EEXIST: _RIGHTS,
 }
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the system says about a failed write into a TakeError that says what to do."""
+def explained(path: Path, kind: type[Exception] = TakeError) -> Iterator[None]:
+    """Turn what the system says about a failed write into an error of ours that says what to do."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "check the disk")
-        raise TakeError(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
+        raise kind(f"{path} cannot be written ({error.strerror or error}): {remedy}") from error
+
+
+class SyncedFile:
+    """A file that is being written, byte after byte, without a buffer of ours.
+
+    Parameters
+    ----------
+    path : Path
+    fresh : bool
+        It must not exist; otherwise what it held is gone at once.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        kind = os.O_EXCL if fresh else os.O_TRUNC
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | kind | _BINARY, 0o666)
+        self._lost: OSError | None = None
+
+    def write(self, data: memoryview | bytes) -> None:
+        """Append all of `data`."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def cut(self, size: int) -> None:
+        """Forget what lies beyond `size` bytes, and go on there."""
+        os.ftruncate(self._descriptor, size)
+        os.lseek(self._descriptor, size, os.SEEK_SET)
+
+    def sync(self) -> None:
+        """Wait until the disk has all of it.
+
+        Raises
+        ------
+        OSError
+            The disk failed, now or before: what it once lost, no later sync of Linux would tell of.
+        """
+        if self._lost is not None:
+            raise self._lost
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._lost = error
+            raise
+
+    def close(self) -> None:
+        """Let the file go. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
+    """Write a file and wait until the disk has its content; its name is there once the folder is synced."""
+    file = SyncedFile(path, fresh=False)
+    try:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        file.sync()
+    finally:
+        file.close()
 
 
 def replace_synced(path: Path, data: bytes) -> None:
@@ -47,100 +105,73 @@ def replace_synced(path: Path, data: bytes) -> None:
     new = path.with_name(path.name + ".new")
     try:
         write_synced(new, data)
-        new.replace(path)
+        os.replace(new, path)
     except OSError:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(new)
         raise
     sync_path(path.parent)
 
 
+def link_synced(path: Path, target: str) -> None:
+    """Point a symbolic link elsewhere: at any time it is there as it was, or as it will be."""
+    new = path.with_name(path.name + ".new")
+    with suppress(FileNotFoundError):
+        os.unlink(new)
+    os.symlink(target, new)
+    os.replace(new, path)
+    sync_path(path.parent)
+
+
+def rename_synced(old: Path, new: Path) -> None:
+    """Rename what is synced itself, within its folder, and wait until the disk has the name."""
+    os.rename(old, new)
+    sync_path(new.parent)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it that are missing, each known to the disk before the next is made."""
+    if path.is_dir():
+        return
+    make_folders(path.parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+    if not path.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    sync_path(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make one folder, which must not exist, and wait until the disk has its name."""
+    os.mkdir(path)
+    sync_path(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there; nobody is kept waiting, and after a pulled plug it may be back."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it, links as links; what cannot be removed is left.
+
+    A pulled plug may leave any part of it: give the folder a name that means nothing first.
+    """
+    with suppress(OSError):
+        for entry in sorted(path.iterdir()):
+            if stat.S_ISDIR(entry.lstat().st_mode):
+                remove_tree(entry)
+            else:
+                os.unlink(entry)
+        os.rmdir(path)
+
+
 def sync_path(path: Path) -> None:
     """Wait until the disk has a file, or the names in a folder. Where folders cannot be opened the system does so."""
-    if os.name == "posix":
+    if sys.platform != "win32":
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-class ChunkFile:
-    """Chunks on their way to a new file. The caller fills `chunk` where `places` says.
-
-    Parameters
-    ----------
-    path : Path
-        Must not exist.
-    dtype : np.dtype
-        `column_dtype` or `sound_dtype`.
-    capacity : int
-        Columns or samples in a full chunk.
-
-    Attributes
-    ----------
-    chunk : np.ndarray, shape (1,), of `dtype`
-        The chunk that is being filled.
-    n_added : int
-        Columns or samples so far.
-    n_synced_chunks : int
-        Chunks that the disk has.
-    """
-
-    def __init__(self, path: Path, dtype: np.dtype[np.void], magic: bytes, capacity: int) -> None:
-        self.chunk: Chunks = np.zeros(1, dtype)
-        self.n_added = 0
-        self.n_synced_chunks = 0
-        self._magic = magic
-        self._capacity = capacity
-        self._n_chunks = 0
-        self._count = 0
-        self._file = path.open("xb", buffering=0)
-
-    def places(self, n: int) -> Iterator[tuple[int, int, int]]:
-        """Where `n` new columns or samples go: (first of them, how many, place in `chunk`); full chunks are written."""
-        first = 0
-        while first < n:
-            if self._count == self._capacity:
-                self.flush()
-            n_here = min(self._capacity - self._count, n - first)
-            yield first, n_here, self._count
-            self._count += n_here
-            self.n_added += n_here
-            first += n_here
-        if self._count == self._capacity:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the chunk as it is; a file that cannot take all of it keeps none of it.
-
-        Raises
-        ------
-        OSError
-            The chunk is kept, and written by the next call that succeeds.
-        """
-        if self._count == 0:
-            return
-        seal(self.chunk, self._magic, self._n_chunks, self._count)
-        data = self.chunk.view(np.uint8).data
-        try:
-            while data:
-                data = data[self._file.write(data) :]
-        except OSError:
-            whole = self._n_chunks * self.chunk.itemsize
-            self._file.truncate(whole)
-            self._file.seek(whole)
-            raise
-        self._n_chunks += 1
-        self._count = 0
-        # What a part-filled last chunk has beyond its count is zeros, so that equal takes are equal files.
-        self.chunk.view(np.uint8)[:] = 0
-
-    def sync(self) -> None:
-        """Wait until the disk has every chunk that was written."""
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self.n_synced_chunks = self._n_chunks
-
-    def close(self) -> None:
-        """Let the file go; what is in `chunk` is lost unless it was flushed. May be called twice."""
-        self._file.close()

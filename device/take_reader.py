@@ -12,7 +12,6 @@ from device.core.errors import TakeError
 from device.core.motiongram import MotionSettings
 from device.core.take import (
     COLUMN_MAGIC,
-    COLUMNS_PER_CHUNK,
     LARGEST_FACTS,
     SAMPLES_PER_CHUNK,
     SOUND_MAGIC,
@@ -70,10 +69,11 @@ class Take:
         facts = read_facts(path, FACTS)
         if facts.n_columns == 0 or facts.n_samples == 0:
             raise TakeError(f"{path} is an empty take: delete it and record again")
-        columns = _expected(path, COLUMNS, read_columns(path, facts), -(-facts.n_columns // COLUMNS_PER_CHUNK), facts)
+        capacity = facts.columns_per_chunk
+        columns = _expected(path, COLUMNS, read_columns(path, facts), -(-facts.n_columns // capacity), facts)
         sound = _expected(path, SOUND, read_sound(path), -(-facts.n_samples // SAMPLES_PER_CHUNK), facts)
-        whole = not check or (n_whole_columns(columns) == len(columns) and n_whole_sound(sound) == len(sound))
-        held = (n_held(columns, COLUMNS_PER_CHUNK), n_held(sound, SAMPLES_PER_CHUNK))
+        whole = not check or (n_whole_columns(columns, facts) == len(columns) and n_whole_sound(sound) == len(sound))
+        held = (n_held(columns, capacity), n_held(sound, SAMPLES_PER_CHUNK))
         if not whole or held != (facts.n_columns, facts.n_samples):
             raise TakeError(f"{path} is damaged: {what_to_do(path)}")
         take = cls(path, facts, columns, sound)
@@ -125,10 +125,11 @@ class Take:
         """
         start = min(max(start, 0), self.n_columns)
         stop = min(max(stop, start), self.n_columns)
-        first = start // COLUMNS_PER_CHUNK
-        chunks = self._columns["columns"][first : -(-stop // COLUMNS_PER_CHUNK)]
+        capacity = self.facts.columns_per_chunk
+        first = start // capacity
+        chunks = self._columns["columns"][first : -(-stop // capacity)]
         columns = chunks.reshape(-1, self.settings.n_features)
-        skipped = start - first * COLUMNS_PER_CHUNK
+        skipped = start - first * capacity
         return np.array(columns[skipped : skipped + stop - start], np.float32)
 
     def sound_at(self, start: int, stop: int) -> npt.NDArray[np.float32]:
@@ -191,7 +192,7 @@ def what_to_do(path: Path) -> str:
 
 def read_columns(path: Path, facts: TakeFacts) -> Chunks:
     """Map the chunks of columns of a take, whole or not."""
-    return _map(path / COLUMNS, column_dtype(facts.settings.n_features))
+    return _map(path / COLUMNS, column_dtype(facts.settings.n_features, facts.columns_per_chunk))
 
 
 def read_sound(path: Path) -> Chunks:
@@ -199,9 +200,9 @@ def read_sound(path: Path) -> Chunks:
     return _map(path / SOUND, sound_dtype())
 
 
-def n_whole_columns(chunks: Chunks) -> int:
+def n_whole_columns(chunks: Chunks, facts: TakeFacts) -> int:
     """Chunks of columns, from the first on, that are whole."""
-    return n_whole(chunks, COLUMN_MAGIC, COLUMNS_PER_CHUNK)
+    return n_whole(chunks, COLUMN_MAGIC, facts.columns_per_chunk)
 
 
 def n_whole_sound(chunks: Chunks) -> int:
@@ -222,10 +223,11 @@ def _is_lost(path: Path) -> bool:
     if not all(_is_plain(path / each) for each in (name, COLUMNS, SOUND)):
         return True
     try:
-        columns, sound = read_columns(path, read_facts(path, name)), read_sound(path)
+        facts = read_facts(path, name)
+        columns, sound = read_columns(path, facts), read_sound(path)
     except TakeError:
         return False  # Facts or a disk that cannot be read: salvage says what to do about it.
-    return n_whole_columns(columns[:1]) == 0 or n_whole_sound(sound[:1]) == 0
+    return n_whole_columns(columns[:1], facts) == 0 or n_whole_sound(sound[:1]) == 0
 
 
 def _map(path: Path, dtype: np.dtype[np.void]) -> Chunks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import numpy as np
@@ -18,8 +18,12 @@ import numpy.typing as npt
 from device.core.errors import ConfigError, TakeError
 from device.core.motiongram import MotionSettings
 
-FORMAT = 1
-COLUMNS_PER_CHUNK = 16
+FORMAT = 2
+"""1: takes before cancelled and notes, with 16 columns in a chunk. Both are read."""
+# A slow camera's chunk must not hold back much of the last second: 0.16 s at 25 frames a second.
+COLUMNS_PER_CHUNK = 4
+_COLUMNS_PER_CHUNK_1 = 16
+MOST_COLUMNS_PER_CHUNK = 1024
 SAMPLES_PER_CHUNK = 4096
 COLUMN_MAGIC = b"DSc1"
 SOUND_MAGIC = b"DSs1"
@@ -31,15 +35,25 @@ MOST_FEATURES = 1 << 14
 HIGHEST_RATE_HZ = 1_000_000
 LARGEST_FACTS = 1 << 20
 RESTORE = "restore the take from a copy or delete it"
+_TYPES: dict[str, type] = {
+    "rate_hz": int,
+    "source": dict,
+    "n_columns": int,
+    "n_samples": int,
+    "salvaged": bool,
+    "cancelled": bool,
+    "notes": dict,
+    "columns_per_chunk": int,
+}
 
 Chunks = npt.NDArray[np.void]
 Times = npt.NDArray[np.float64]
 
 
-def column_dtype(n_features: int) -> np.dtype[np.void]:
-    """One chunk of columns: magic, crc32, index, count, `times_s` and `columns` (16 of each)."""
+def column_dtype(n_features: int, capacity: int = COLUMNS_PER_CHUNK) -> np.dtype[np.void]:
+    """One chunk of columns: magic, crc32, index, count, `times_s` and `columns` (`capacity` of each)."""
     head = [("magic", "S4"), ("crc32", "<u4"), ("index", "<u4"), ("count", "<u4")]
-    body = [("times_s", "<f8", (COLUMNS_PER_CHUNK,)), ("columns", "<f4", (COLUMNS_PER_CHUNK, n_features))]
+    body = [("times_s", "<f8", (capacity,)), ("columns", "<f4", (capacity, n_features))]
     return np.dtype([*head, *body])
 
 
@@ -161,6 +175,12 @@ class TakeFacts:
         What the chunks hold; 0 while the take is being recorded.
     salvaged : bool
         The recording was cut short and the take made whole afterwards.
+    cancelled : bool
+        Whoever recorded it did not want it: it is kept, and left out of training.
+    notes : dict
+        What was noticed of the recording when it ended, such as clipping or dropped frames: as `source`.
+    columns_per_chunk : int
+        How many columns a full chunk holds.
     """
 
     settings: MotionSettings
@@ -169,6 +189,9 @@ class TakeFacts:
     n_columns: int = 0
     n_samples: int = 0
     salvaged: bool = False
+    cancelled: bool = False
+    notes: dict[str, object] = field(default_factory=dict)
+    columns_per_chunk: int = COLUMNS_PER_CHUNK
 
 
 def build_facts(facts: TakeFacts) -> bytes:
@@ -177,14 +200,14 @@ def build_facts(facts: TakeFacts) -> bytes:
     Raises
     ------
     TakeError
-        `source` holds what JSON cannot, or the facts would not be read back.
+        `source` or `notes` hold what JSON cannot, or the facts would not be read back.
     """
     content = {"format": FORMAT, "motion": asdict(facts.settings)}
     content.update({name: value for name, value in vars(facts).items() if name != "settings"})
     try:
         built = (json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
     except (TypeError, ValueError) as error:
-        raise TakeError(f"the source of a take cannot be written as JSON ({error}): give text and numbers") from error
+        raise TakeError(f"source or notes cannot be written as JSON ({error}): give text and numbers") from error
     parse_facts(built)
     return built
 
@@ -204,15 +227,18 @@ def parse_facts(data: bytes) -> TakeFacts:
     if version > FORMAT:
         raise TakeError(f"take.json has format {version}, this program knows {FORMAT}: update the program")
     motion = content.pop("motion", None)
-    types = {"rate_hz": int, "source": dict, "n_columns": int, "n_samples": int, "salvaged": bool}
-    _check_types(content, types, "take.json")
+    since_2 = {"cancelled": False, "notes": {}, "columns_per_chunk": _COLUMNS_PER_CHUNK_1} if version == 1 else {}
+    _check_types(content, {name: kind for name, kind in _TYPES.items() if name not in since_2}, "take.json")
+    content.update(since_2)
     facts = TakeFacts(settings=_parse_settings(motion), **content)  # type: ignore[arg-type]  # checked just above
     if not 1 <= facts.rate_hz <= HIGHEST_RATE_HZ:
         raise TakeError(f"take.json: rate_hz is {facts.rate_hz}, not 1 to {HIGHEST_RATE_HZ}: {RESTORE}")
     if facts.n_columns < 0 or facts.n_samples < 0:
         raise TakeError(f"take.json: a count is negative: {RESTORE}")
-    if any(isinstance(value, (dict, list)) for value in facts.source.values()):
-        raise TakeError(f"take.json: source holds more than text and numbers: {RESTORE}")
+    if not 1 <= facts.columns_per_chunk <= MOST_COLUMNS_PER_CHUNK:
+        raise TakeError(f"take.json: no chunk holds {facts.columns_per_chunk} columns: {RESTORE}")
+    if any(isinstance(value, (dict, list)) for value in [*facts.source.values(), *facts.notes.values()]):
+        raise TakeError(f"take.json: source or notes hold more than text and numbers: {RESTORE}")
     return facts
 
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, count
 from multiprocessing import get_context
@@ -20,8 +20,17 @@ import pytest
 
 from device.core.errors import TakeError
 from device.core.motiongram import MotionSettings
-from device.core.take import SAMPLES_PER_CHUNK
-from device.store import Take, TakeWriter, allocate, incomplete_takes, list_takes, salvage
+from device.core.take import COLUMN_MAGIC, SAMPLES_PER_CHUNK, column_dtype, seal
+from device.store import (
+    Take,
+    TakeWriter,
+    allocate,
+    incomplete_takes,
+    is_being_recorded,
+    list_takes,
+    salvage,
+    salvage_all,
+)
 
 SETTINGS = MotionSettings(height=4, width=6)
 RATE_HZ = 8000
@@ -59,7 +68,7 @@ def test_what_was_recorded_comes_back(tmp_path: Path, n_columns: int, n_samples:
 
 
 def test_pieces_of_any_size_give_the_same_files(tmp_path: Path) -> None:
-    whole = record(tmp_path).finish()
+    whole = record(tmp_path, n_columns=98).finish()
     writer = TakeWriter(tmp_path, SETTINGS, RATE_HZ, {"name": "test"})
     steps = np.random.default_rng(3)
     first = 0
@@ -67,14 +76,54 @@ def test_pieces_of_any_size_give_the_same_files(tmp_path: Path) -> None:
         n = int(steps.integers(0, 700))
         writer.add_sound(sound_of(16_000)[first : first + n], first / RATE_HZ)
         first += n
-    for index in range(100):
-        writer.add_columns(columns_of(100)[index : index + 1], np.array([index / FPS]))
+    for index in range(98):
+        writer.add_columns(columns_of(98)[index : index + 1], np.array([index / FPS]))
     pieced = writer.finish()
     written = (whole.path / "columns.bin").read_bytes()
     assert written == (pieced.path / "columns.bin").read_bytes()
-    assert not any(written[-12 * 10 * 4 :]), "what is not used of the last chunk holds earlier columns"
+    assert not any(written[-2 * 10 * 4 :]), "what is not used of the last chunk holds earlier columns"
     assert np.array_equal(whole.sound_at(0, 16_000), pieced.sound_at(0, 16_000))
     assert pieced.sample_of(1.0) == pytest.approx(8000.0, abs=0.01)
+
+
+def test_a_take_of_the_first_format_is_read_and_salvaged(tmp_path: Path) -> None:
+    """Its chunks hold 16 columns, and its facts know nothing of cancelled takes."""
+    take = record(tmp_path).finish()
+    chunks = np.zeros(7, column_dtype(10, 16))
+    for index, first in enumerate(range(0, 100, 16)):
+        n = min(100 - first, 16)
+        chunks["columns"][index, :n] = columns_of(100)[first : first + n]
+        chunks["times_s"][index, :n] = np.arange(first, first + n) / FPS
+        seal(chunks[index : index + 1], COLUMN_MAGIC, index, n)
+    (take.path / "columns.bin").write_bytes(chunks.tobytes())
+    facts = json.loads((take.path / "take.json").read_text())
+    for name in ("cancelled", "notes", "columns_per_chunk"):
+        del facts[name]
+    (take.path / "take.json").write_text(json.dumps({**facts, "format": 1}))
+    old = Take.open(take.path)
+    assert np.array_equal(old.columns, columns_of(100))
+    assert np.array_equal(old.columns_at(13, 37), columns_of(100)[13:37])
+    assert (old.facts.cancelled, old.facts.notes) == (False, {})
+    (take.path / "take.json").rename(take.path / "take.json.part")
+    assert np.array_equal(salvage(take.path).columns, columns_of(100))
+    assert Take.open(take.path).facts.columns_per_chunk == 16
+
+
+def test_a_cancelled_take_is_kept_and_marked(tmp_path: Path) -> None:
+    path = record(tmp_path).finish(cancelled=True, n_dropped=3, clipped=False, camera="a").path
+    (take,) = list_takes(tmp_path)
+    assert take.path == path
+    assert take.facts.cancelled
+    assert take.facts.notes == {"n_dropped": 3, "clipped": False, "camera": "a"}
+    assert not record(tmp_path).finish().facts.cancelled
+
+
+def test_a_note_that_cannot_be_written_is_told_and_the_take_can_still_be_finished(tmp_path: Path) -> None:
+    writer = record(tmp_path)
+    with pytest.raises(TakeError, match="notes"):
+        writer.finish(levels=[1, 2])
+    writer.add_sound(sound_of(10), 2.0)
+    assert writer.finish(level_dbfs=-12.5).facts.notes == {"level_dbfs": -12.5}
 
 
 def test_slices_are_those_of_the_whole(tmp_path: Path) -> None:
@@ -194,7 +243,7 @@ def test_an_incomplete_take_says_how_to_salvage_it(tmp_path: Path) -> None:
 
 
 def test_salvage_keeps_whole_chunks_and_cuts_nothing_off(tmp_path: Path) -> None:
-    writer = record(tmp_path, n_columns=100, n_samples=10_000)
+    writer = record(tmp_path, n_columns=99, n_samples=10_000)
     writer.close()
     folder = tmp_path / "0001"
     for name in ("columns.bin", "sound.bin"):
@@ -204,7 +253,7 @@ def test_salvage_keeps_whole_chunks_and_cuts_nothing_off(tmp_path: Path) -> None
     take = salvage(folder)
     assert take.facts.salvaged
     assert (take.n_columns, take.n_samples) == (96, 2 * SAMPLES_PER_CHUNK)
-    assert np.array_equal(take.columns, columns_of(100)[:96])
+    assert np.array_equal(take.columns, columns_of(99)[:96])
     assert {name: (folder / name).stat().st_size for name in sizes} == sizes
     assert [found.path for found in list_takes(tmp_path)] == [folder]
     assert incomplete_takes(tmp_path) == []
@@ -274,7 +323,7 @@ def test_a_first_chunk_that_is_spoilt_says_delete_at_once(tmp_path: Path, name: 
 def test_facts_of_a_newer_program_are_no_reason_to_delete(tmp_path: Path) -> None:
     record(tmp_path).close()
     part = tmp_path / "0001" / "take.json.part"
-    part.write_text(json.dumps({**json.loads(part.read_text()), "format": 2}))
+    part.write_text(json.dumps({**json.loads(part.read_text()), "format": 3}))
     with pytest.raises(TakeError, match="takes salvage"):
         Take.open(tmp_path / "0001")
     with pytest.raises(TakeError, match="update the program"):
@@ -342,6 +391,23 @@ for index in count():
 """
 
 
+def test_what_is_being_recorded_is_not_salvaged(tmp_path: Path) -> None:
+    recording, cut = record(tmp_path), record(tmp_path)
+    cut.close()
+    (tmp_path / "0003").mkdir()
+    assert [is_being_recorded(path) for path in (recording.path, cut.path)] == [True, False]
+    with pytest.raises(TakeError, match="is being recorded: stop"):
+        salvage(recording.path)
+    saved, lost = salvage_all(tmp_path)
+    assert (saved.path, saved.why_not) == (cut.path, "")
+    assert saved.take is not None
+    assert saved.take.n_columns == 100
+    assert (lost.path, lost.take) == (tmp_path / "0003", None)
+    assert "delete it" in lost.why_not
+    assert recording.finish().n_columns == 100
+    assert salvage_all(tmp_path / "nowhere") == []
+
+
 def test_a_killed_recorder_loses_nothing_that_it_called_safe(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RECORDER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as recorder:
@@ -350,9 +416,13 @@ def test_a_killed_recorder_loses_nothing_that_it_called_safe(tmp_path: Path) -> 
         while safe < (200, 0):
             n_columns, n_samples = recorder.stdout.readline().split()
             safe = (int(n_columns), int(n_samples))
+        assert is_being_recorded(tmp_path / "0001")
+        assert salvage_all(tmp_path) == []
         os.kill(recorder.pid, signal.SIGKILL)
         *_, last = [safe, *(tuple(map(int, line.split())) for line in recorder.stdout if line.endswith("\n"))]
-    take = salvage(tmp_path / "0001")
+    (saved,) = salvage_all(tmp_path)
+    take = saved.take
+    assert take is not None
     assert take.n_columns >= last[0] >= 200
     assert take.n_samples >= last[1] > SAMPLES_PER_CHUNK
     assert np.array_equal(take.columns[:, 0], np.arange(take.n_columns, dtype=np.float32))
@@ -363,74 +433,6 @@ def test_a_killed_recorder_loses_nothing_that_it_called_safe(tmp_path: Path) -> 
 def ticking() -> Callable[[], float]:
     """A clock that goes on by a second whenever it is read, so that everything is synced."""
     return map(float, count()).__next__
-
-
-class Unplugged(BaseException):
-    """The power is gone."""
-
-
-class Plug:
-    """A disk that keeps of each file only what was synced; its power goes at the nth sync."""
-
-    def __init__(self, n_syncs: int) -> None:
-        self._n_left = n_syncs
-        self._synced: dict[int, int] = {}
-
-    def fsync(self, descriptor: int) -> None:
-        self._n_left -= 1
-        if self._n_left < 0:
-            raise Unplugged
-        status = os.fstat(descriptor)
-        self._synced[status.st_ino] = status.st_size
-
-    def pull(self, folder: Path) -> None:
-        """Lose what was not synced; then the power is back."""
-        for path in folder.rglob("*"):
-            if path.is_file():
-                os.truncate(path, min(self._synced.get(path.stat().st_ino, 0), path.stat().st_size))
-        self._n_left = sys.maxsize
-
-
-def plugged_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, int, int, bool]]:
-    """Record with the plug pulled at each sync in turn: folder, safe columns and samples, and if it was finished."""
-    for n_syncs in count():
-        takes_dir, plug = tmp_path / str(n_syncs), Plug(n_syncs)
-        monkeypatch.setattr("device.files.os.fsync", plug.fsync)
-        n_columns = n_samples = 0
-        finished = False
-        writer = None
-        try:
-            writer = TakeWriter(takes_dir, SETTINGS, RATE_HZ, {}, clock=ticking())
-            for first in range(0, 96, 16):
-                writer.add_columns(columns_of(100)[first : first + 16], np.arange(first, first + 16) / FPS)
-                writer.add_sound(sound_of(5000), first / FPS)
-                n_columns, n_samples = writer.n_safe_columns, writer.n_safe_samples
-            writer.finish()
-            finished = True
-        except Unplugged:
-            if writer is not None:
-                writer.close()
-        plug.pull(takes_dir)
-        yield takes_dir / "0001", n_columns, n_samples, finished
-        if finished:
-            return
-
-
-def test_the_plug_may_be_pulled_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_salvaged = 0
-    for folder, n_columns, n_samples, finished in plugged_takes(tmp_path, monkeypatch):
-        if finished or (folder / "take.json").exists():
-            take = Take.open(folder)
-            assert (take.n_columns, take.n_samples) == (96, 30_000)
-        elif n_columns and n_samples:
-            take = salvage(folder)
-            n_salvaged += 1
-            assert take.n_columns >= n_columns
-            assert take.n_samples >= n_samples
-        elif folder.exists():
-            with pytest.raises(TakeError):
-                Take.open(folder)
-    assert n_salvaged > 5
 
 
 def test_a_full_disk_keeps_what_was_recorded(tmp_path: Path) -> None:

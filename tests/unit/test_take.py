@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_chunks_out_of_order_are_not_whole() -> None:
 
 def test_nothing_follows_a_chunk_that_is_not_full() -> None:
     chunks = sealed_chunks(3)
-    seal(chunks[1:2], COLUMN_MAGIC, 1, 5)
+    seal(chunks[1:2], COLUMN_MAGIC, 1, COLUMNS_PER_CHUNK - 1)
     assert n_good(chunks) == 2
 
 
@@ -155,6 +156,14 @@ def test_facts_come_back_as_they_were() -> None:
     assert parse_facts(build_facts(FACTS)) == FACTS
 
 
+def test_facts_of_the_first_format_are_read() -> None:
+    content = json.loads(build_facts(FACTS))
+    for later in ("cancelled", "notes", "columns_per_chunk"):
+        del content[later]
+    facts = parse_facts(json.dumps({**content, "format": 1}).encode())
+    assert facts == replace(FACTS, columns_per_chunk=16)
+
+
 def test_a_source_that_is_not_json_is_refused_before_anything_is_written() -> None:
     sources: list[dict[str, object]] = [{"path": object()}, {"level": float("nan")}, {"more": {"deep": 1}}]
     for source in sources:
@@ -170,7 +179,7 @@ def motion_with(**changes: object) -> Change:
 
 
 HOSTILE: dict[str, Change] = {
-    "newer format": lambda content: content.update(format=2),
+    "newer format": lambda content: content.update(format=3),
     "no format": lambda content: content.pop("format"),
     "true as format": lambda content: content.update(format=True),
     "negative count": lambda content: content.update(n_columns=-1),
@@ -188,6 +197,11 @@ HOSTILE: dict[str, Change] = {
     "unknown filter": motion_with(filter="../x"),
     "deep source": lambda content: content.update(source={"a": {"b": 1}}),
     "source as list": lambda content: content.update(source=[]),
+    "deep notes": lambda content: content.update(notes={"a": [1]}),
+    "cancelled as number": lambda content: content.update(cancelled=0),
+    "chunks of nothing": lambda content: content.update(columns_per_chunk=0),
+    "huge chunks": lambda content: content.update(columns_per_chunk=10**9),
+    "a take of the first format that was cancelled": lambda content: content.update(format=1),
 }
 
 
