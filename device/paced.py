@@ -14,6 +14,7 @@ from device.core.errors import UsageError
 from device.core.frame import Frame
 from device.core.timeline import Timeline
 from device.edges.audio import AudioOutput
+from device.edges.audio_in import AudioInput, Piece
 from device.edges.camera import Camera
 from device.edges.model import Float32
 
@@ -92,6 +93,40 @@ class PacedCamera:
     def close(self) -> None:
         """Close the video."""
         self._camera.close()
+
+
+class PacedInput:
+    """Lets each piece of a sound file go when its last sample would have been heard.
+
+    Parameters
+    ----------
+    source : AudioInput
+        A file, which gives pieces as fast as it is asked, with their times on the clock.
+    clock : Clock
+    """
+
+    def __init__(self, source: AudioInput, clock: Clock) -> None:
+        self.rate_hz = source.rate_hz
+        self.n_overruns = 0
+        self._source = source
+        self._clock = clock
+
+    def read(self) -> Piece | None:
+        """Wait for the next piece; None after the last.
+
+        Raises
+        ------
+        AudioError
+            As the file's own `read` does.
+        """
+        piece = self._source.read()
+        if piece is not None:
+            self._clock.wait(piece.time_s + len(piece.samples) / self.rate_hz - self._clock.now_s())
+        return piece
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
 
 
 class PacedOutput:

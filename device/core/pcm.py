@@ -1,4 +1,4 @@
-"""Float blocks to the samples of sound cards and files, in memory that is set aside once."""
+"""Float blocks to the samples of sound cards and files, in memory that is set aside once, and back."""
 
 from __future__ import annotations
 
@@ -85,3 +85,54 @@ class PcmEncoder:
         np.copyto(self._samples[:n, 0], scaled, casting="unsafe")
         np.copyto(self._bytes[:n], self._sample_bytes[:n])
         return self._memory[: n * self.frame_bytes]
+
+
+class PcmDecoder:
+    """Interleaved little-endian samples to mono float blocks: the inverse of `PcmEncoder`.
+
+    Parameters
+    ----------
+    sample_format : str
+        As for `PcmEncoder`.
+    n_channels : int
+    channel : int
+        Which channel is heard, the first is 1; 0: the mean of all.
+    """
+
+    def __init__(self, sample_format: SampleFormat, n_channels: int, channel: int = 0) -> None:
+        self._layout = _LAYOUTS[sample_format]
+        self._n_channels = n_channels
+        self._channels = slice(None) if channel == 0 else slice(channel - 1, channel)
+        # Both ends of the range of whole numbers; what a float says beyond full scale is clipped as well.
+        self._highest = 1.0 - 2.0 ** (1 - min(self._layout.n_bits or 16, 16))
+
+    def decode(self, data: bytes) -> tuple[npt.NDArray[np.float32], int]:
+        """Convert the bytes of whole samples.
+
+        Returns
+        -------
+        samples : np.ndarray, shape (n_samples,), float32
+            Full scale is -1 to 1; NaN is silence.
+        n_clipped : int
+            Samples at full scale, to 16 bits, in any of the channels that are heard.
+        """
+        heard = self._floats(data)[:, self._channels]
+        n_clipped = int(np.count_nonzero((np.abs(heard) >= self._highest).any(axis=1)))
+        return heard.mean(axis=1, dtype=np.float32), n_clipped
+
+    def _floats(self, data: bytes) -> npt.NDArray[np.float32]:
+        """Give all channels, shape (n_samples, n_channels)."""
+        n_bits, n_bytes = self._layout.n_bits, self._layout.n_bytes
+        if n_bytes == 3:
+            whole = np.zeros((len(data) // 3, 4), np.uint8)
+            whole[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+            steps, n_bits = whole.view("<i4")[:, 0], 32
+        else:
+            steps = np.frombuffer(data, self._layout.dtype)
+            if n_bits == 24:  # What lies in the fourth byte is the card's own.
+                steps, n_bits = steps << 8, 32
+        scale = 1.0 if n_bits == 0 else 2.0 ** (1 - n_bits)
+        floats: npt.NDArray[np.float32] = np.multiply(steps, scale, dtype=np.float64).astype(np.float32)
+        if n_bits == 0:
+            np.nan_to_num(floats, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+        return floats.reshape(-1, self._n_channels)

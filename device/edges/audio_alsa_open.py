@@ -32,7 +32,14 @@ def list_cards(alsa: ModuleType | Any = None) -> list[str]:
 
 
 def open_pcm(
-    alsa: ModuleType | Any, name: str, rate_hz: int, period: int, n_periods: int, channels: int
+    alsa: ModuleType | Any,
+    name: str,
+    rate_hz: int,
+    period: int,
+    n_periods: int,
+    channels: int,
+    *,
+    is_input: bool = False,
 ) -> tuple[Any, dict[str, Any]]:
     """Open a card in the best format that it offers.
 
@@ -44,6 +51,8 @@ def open_pcm(
         ALSA's name of the card.
     rate_hz, period, n_periods, channels : int
         As in `AlsaOutput`.
+    is_input : bool
+        Open its input, which never waits and may run at another rate.
 
     Returns
     -------
@@ -58,10 +67,11 @@ def open_pcm(
     """
     wanted = next(iter(FORMATS))
     for _ in range(2):
-        pcm = _pcm_in(alsa, name, wanted, rate_hz, period, n_periods, channels)
+        pcm = _pcm_in(alsa, name, wanted, rate_hz, period, n_periods, channels, is_input=is_input)
         info = pcm.info()
         try:
-            _check_rate(name, pcm, info, rate_hz)
+            if not is_input:
+                _check_rate(name, pcm, info, rate_hz)
             if info["format_name"] == wanted:
                 return pcm, info
             offered = pcm.getformats()
@@ -89,18 +99,20 @@ def load_alsa() -> ModuleType:
         import alsaaudio
     except ImportError as error:
         raise AudioError(
-            "playing on a sound card needs pyalsaaudio: apt-get install gcc python3-dev libasound2-dev, "
+            "a sound card needs pyalsaaudio: apt-get install gcc python3-dev libasound2-dev, "
             "then pip install -r requirements-device.txt"
         ) from error
     _hush()
     return alsaaudio  # type: ignore[no-any-return]
 
 
-def _pcm_in(alsa: Any, name: str, format_name: str, rate_hz: int, period: int, n_periods: int, channels: int) -> Any:
+def _pcm_in(
+    alsa: Any, name: str, format_name: str, rate_hz: int, period: int, n_periods: int, channels: int, *, is_input: bool
+) -> Any:
     try:
         return alsa.PCM(
-            type=alsa.PCM_PLAYBACK,
-            mode=alsa.PCM_NORMAL,
+            type=alsa.PCM_CAPTURE if is_input else alsa.PCM_PLAYBACK,
+            mode=alsa.PCM_NONBLOCK if is_input else alsa.PCM_NORMAL,
             device=name,
             rate=rate_hz,
             channels=channels,
@@ -117,7 +129,7 @@ def _refusal(alsa: Any, name: str, reason: str) -> str:
     cards = list_cards(alsa)
     there = f"there {'is' if len(cards) == 1 else 'are'} {', '.join(cards)}" if cards else "no card is plugged in"
     if os.strerror(errno.EBUSY) in reason:
-        return f"sound card {name!r} is busy: stop the program that plays on it, or choose another; {there}"
+        return f"sound card {name!r} is busy: stop the program that uses it, or choose another; {there}"
     if os.strerror(errno.EACCES) in reason:
         return f"sound card {name!r} may not be used: add this user to the group audio"
     if any(os.strerror(code) in reason for code in (errno.ENOENT, errno.ENODEV, errno.ENXIO)):

@@ -142,7 +142,7 @@ def test_underrun_is_counted_and_nothing_of_the_sound_is_lost(configure: Callabl
     ("definition", "rate_hz", "says"),
     [
         ('type dancecard file "PLAYED" rate 44100', 48_000, "does not run at 48000 Hz, only at 44100 Hz.*'plug:stage'"),
-        ('type dancecard file "PLAYED" busy true', 48_000, "'stage' is busy: stop the program that plays on it"),
+        ('type dancecard file "PLAYED" busy true', 48_000, "'stage' is busy: stop the program that uses it"),
         ('type dancecard file "PLAYED" format "U8"', 48_000, "offers none of S32_LE.*'plug:stage'"),
         ("type dancecard", 48_000, "there is no sound card 'stage': plug it in"),
     ],

@@ -352,7 +352,7 @@ def test_close_stops_first_and_survives_a_card_that_is_gone() -> None:
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (errno.EBUSY, "sound card 'stage' is busy: stop the program that plays on it, or choose another; "),
+        (errno.EBUSY, "sound card 'stage' is busy: stop the program that uses it, or choose another; "),
         (errno.ENOENT, "there is no sound card 'stage': plug it in or choose another; "),
         (errno.ENODEV, "there is no sound card 'stage': plug it in or choose another; "),
         (errno.EINVAL, "sound card 'stage' cannot be used (Invalid argument [stage]): choose another; "),

@@ -28,10 +28,11 @@ HOMES = {
     **dict.fromkeys(("tomllib", "tomli"), ("device/config.py",)),  # of the standard library from Python 3.11
     "matplotlib": ("device/report.py", "trainer/"),
     "av": ("device/edges/camera_file.py", "trainer/"),
-    "soundfile": ("device/edges/audio_wav.py", "trainer/"),
+    "soundfile": ("device/edges/audio_wav.py", "device/edges/audio_in_wav.py", "trainer/"),
     "alsaaudio": ("device/edges/audio_alsa_open.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
     "ai_edge_litert": ("device/edges/model_tflite.py",),
+    "systemd": ("device/edges/service_systemd.py",),
     "soxr": ("device/resampled.py", "trainer/"),
     **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm"), ("trainer/",)),
 }
