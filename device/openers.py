@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device.core.errors import UsageError
 from device.edges.audio import AudioOutput
 from device.edges.camera import Camera
 from device.paced import MonotonicClock, PacedOutput
 
 if TYPE_CHECKING:
-    from device.config import AudioConfig
+    from device.config import AudioConfig, CaptureConfig
+    from device.edges.audio_in import AudioInput
 
 
 def open_clip(path: Path, height: int, width: int) -> Camera:
@@ -66,3 +68,41 @@ def open_paced_wav(path: str, rate_hz: int, config: AudioConfig) -> Iterator[Aud
     """Open a WAV that takes blocks as a sound card would."""
     with open_wav(path, rate_hz, config) as wav:
         yield PacedOutput(wav, MonotonicClock())
+
+
+def open_input(source: str, rate_hz: int, period: int, config: CaptureConfig, begin_s: float) -> AudioInput:
+    """Open what is recorded.
+
+    Parameters
+    ----------
+    source : str
+        'alsa:PCM' or 'wav:FILE', as `check_input` takes it.
+    rate_hz, period : int
+        To ask a card for.
+    config : CaptureConfig
+    begin_s : float
+        Time of a file's first sample, which is heard in time from then on.
+    """
+    kind, _, target = source.partition(":")
+    if kind == "wav":
+        from device.edges.audio_in_wav import WavInput
+        from device.paced import PacedInput
+
+        return PacedInput(WavInput(target, begin_s, period, config.channel), MonotonicClock())
+    from device.edges.audio_in_alsa import AlsaInput
+
+    return AlsaInput(target, rate_hz, period, config.buffer_s, config.channels, config.channel)
+
+
+def check_input(source: str, said_by: str) -> str:
+    """Give the name of an input, if it is one that `open_input` can open.
+
+    Raises
+    ------
+    UsageError
+        It is none; `said_by` is where it can be put right.
+    """
+    kind, _, target = source.partition(":")
+    if kind not in ("wav", "alsa") or not target:
+        raise UsageError(f"there is no audio input '{source}': give {said_by} alsa:PCM or wav:FILE")
+    return source

@@ -95,6 +95,42 @@ class Resampled(Generic[T]):
         return n
 
 
+class Converter:
+    """Sound that comes at another rate than it is kept in, with its times.
+
+    Parameters
+    ----------
+    source_hz, rate_hz : int
+        Samples per second of what comes, and of what is given.
+    """
+
+    def __init__(self, source_hz: int, rate_hz: int) -> None:
+        self._source_hz, self._rate_hz = source_hz, rate_hz
+        self._stream = _stream(source_hz, rate_hz, {"quality": "HQ"})
+        self._n_in = self._n_out = 0
+
+    def convert(self, samples: Float32, time_s: float) -> tuple[Float32, float]:
+        """Take the next samples and give those that are ready, none at times.
+
+        Parameters
+        ----------
+        samples : np.ndarray, shape (n_samples,), float32
+        time_s : float
+            Of the first sample.
+
+        Returns
+        -------
+        samples : np.ndarray, shape (n_ready,), float32
+        time_s : float
+            Of the first sample that is given: the filter lets it wait, and that is taken off.
+        """
+        given_s = time_s + self._n_out / self._rate_hz - self._n_in / self._source_hz
+        converted: Float32 = self._stream.resample_chunk(samples)
+        self._n_in += len(samples)
+        self._n_out += len(converted)
+        return converted, given_s
+
+
 def _stream(source_hz: int, rate_hz: int, way: dict[str, Any]) -> Any:
     return soxr.ResampleStream(source_hz, rate_hz, 1, dtype="float32", **way)
 
