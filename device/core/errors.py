@@ -45,5 +45,9 @@ class TakeError(DanceSamplerError, ValueError):
     """A take is not whole, or cannot be written."""
 
 
+class ServiceError(DanceSamplerError, RuntimeError):
+    """The system's service manager cannot be used as it must."""
+
+
 class TrainingError(DanceSamplerError, RuntimeError):
     """Training cannot start, go on or be trusted."""
