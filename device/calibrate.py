@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     clip = clip_of(args.camera)
     check_seconds(args.seconds)
-    path = args.room or room_path(config.room)
+    path = args.room or room_path(config.room, Path(config.state.folder))
     if path is None:
         raise UsageError("there is no place for the room's profile on this machine: give --room FILE")
     motion = _motion_settings(args.model, config)

@@ -96,7 +96,7 @@ def _known_room(config: Config) -> RoomProfile | None:
     """Read what `device calibrate` has stored."""
     from device.rooms import load_room, room_path
 
-    path = room_path(config.room)
+    path = room_path(config.room, Path(config.state.folder))
     return None if path is None else load_room(path)
 
 

@@ -139,10 +139,10 @@ def check_seconds(seconds: float) -> None:
 
 
 def bundle_path(model: Path | None, config: Config) -> Path:
-    """Where the bundle lies that plays: as `--model` says, else as configured, else the factory's."""
-    from device.models import FACTORY
+    """Where the bundle lies that plays: as `--model` says, else as configured, else the installed or factory's."""
+    from device.model_store import chosen_bundle
 
-    return model or (Path(config.model.bundle) if config.model.bundle else FACTORY)
+    return model or chosen_bundle(config)
 
 
 def _check_target(target: Path, clip: Path) -> None:

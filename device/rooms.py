@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from device.config import RoomConfig
-from device.core.errors import ConfigError, TakeError
+from device.core.errors import ConfigError
 from device.core.room_profile import MAX_PROFILE_BYTES, RoomProfile, RoomSettings
-from device.files import explained, replace_synced
+from device.files import explained, make_folders, replace_synced
 
-STATE = Path("/var/lib/dance-sampler")
 FILE = "room.json"
 
 
-def room_path(config: RoomConfig, state: Path = STATE) -> Path | None:
+def room_path(config: RoomConfig, state: Path) -> Path | None:
     """Where the room's profile lies, or would: as configured, else with the box's state; None where there is neither.
 
     Parameters
@@ -63,9 +62,6 @@ def save_room(path: Path, profile: RoomProfile) -> None:
     ConfigError
         It cannot be written; what was there before is kept.
     """
-    try:
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_synced(path, profile.to_json())
-    except TakeError as error:
-        raise ConfigError(str(error)) from error
+    with explained(path, ConfigError):
+        make_folders(path.parent)
+        replace_synced(path, profile.to_json())

@@ -1,0 +1,313 @@
+"""Installed models: folders that are whole or not there, and one link to the one that plays.
+
+`models/` in the box's state holds a folder for each model, named by the first 16 hexadecimal digits of the sha256 of
+its manifest, the link `current` to one of them, and `installed.json`: in which order they came, and the highest
+version of each name that was ever installed. What begins with a dot is on its way in or out, and means nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from device.bundle_folder import list_bundle, read_plain_file
+from device.config import Config
+from device.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILES
+from device.core.errors import BundleError, ModelError
+from device.disk import free_bytes
+from device.files import (
+    explained,
+    link_synced,
+    make_folder,
+    make_folders,
+    remove_file,
+    remove_tree,
+    rename_synced,
+    sync_path,
+    write_synced,
+)
+from device.locks import FolderLock
+from device.model_index import Index, load_index, save_index
+from device.models import FACTORY, BundleFiles, choose_runtime, read_bundle, read_manifest, run_bundle
+from device.state import models_folder, state_problem
+
+CURRENT = "current"
+N_DIGITS = 16
+LEFT_FREE_BYTES = 32_000_000
+"""A model that would leave less room on the card is not installed: the box's own small files need some."""
+_NAME = re.compile(rf"[0-9a-f]{{{N_DIGITS}}}")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an installation did.
+
+    Attributes
+    ----------
+    path : Path
+        Where the model lies now.
+    name : str
+    version : int
+    signer : str or None
+        Who signed it, where a signature was asked for.
+    is_new : bool
+        It was not installed before.
+    removed : tuple of Path
+        Older models that made room.
+    """
+
+    path: Path
+    name: str
+    version: int
+    signer: str | None
+    is_new: bool
+    removed: tuple[Path, ...]
+
+
+def install_bundle(
+    source: Path,
+    state: Path,
+    *,
+    allowed_signers: Path | None,
+    require_signature: bool,
+    allow_downgrade: bool = False,
+    n_kept: int = 8,
+    in_use: Collection[Path] = (),
+) -> Installed:
+    """Install a bundle from anywhere, and let it be what plays from the next load on.
+
+    It is checked where it lies, copied, checked and played as it lies on the card, and only then made current, in one
+    step. Whatever fails or is unplugged, what played before is current still, or the new one is, whole.
+
+    Parameters
+    ----------
+    source : Path
+        A bundle's folder; may be on a stick that is pulled.
+    state : Path
+        The folder of the box's state.
+    allowed_signers : Path or None
+        Who may sign; see `device.models.read_bundle`.
+    require_signature : bool
+        Refuse what none of them signed.
+    allow_downgrade : bool
+        Take a version that is not higher than any of its name that was installed before.
+    n_kept : int
+        How many models are kept beside the current one; the oldest others are removed.
+    in_use : collection of Path
+        Folders of models that are kept in any case.
+
+    Raises
+    ------
+    BundleError
+        The bundle cannot be trusted, is too old, or cannot be written; nothing was changed.
+    ModelError
+        No runtime is installed, or it cannot load the model.
+    """
+    if require_signature and allowed_signers is None:
+        raise BundleError("nobody is allowed to sign models: name store.allowed_signers in the configuration")
+    files = read_bundle(source, allowed_signers if require_signature else None)
+    if problem := state_problem(state):
+        raise BundleError(f"no model can be installed: {problem}")
+    with _at_work(state) as models:
+        path = models / _digest(source)
+        index = _known(state)
+        _check_version(index, files, path, allow_downgrade=allow_downgrade)
+        is_new = _problem(path) is not None
+        if is_new:
+            _copy(source, path, allowed_signers if require_signature else None)
+        save_index(models, index.with_model(path.name, files.manifest.name, files.manifest.version))
+        switch_current(state, path)
+        removed = _prune(state, n_kept, in_use)
+    return Installed(path, files.manifest.name, files.manifest.version, files.signer, is_new, removed)
+
+
+def switch_current(state: Path, path: Path) -> None:
+    """Let an installed model, or the factory's, be what plays from the next load on: in one step.
+
+    Raises
+    ------
+    BundleError
+        It is not whole, or the card cannot be written.
+    """
+    models = models_folder(state)
+    with explained(models, BundleError):
+        if path == FACTORY:
+            remove_file(models / CURRENT)
+            if models.is_dir():
+                sync_path(models)
+            return
+        if problem := _problem(path):
+            raise BundleError(problem)
+        link_synced(models / CURRENT, path.name)
+
+
+def current_bundle(state: Path) -> Path:
+    """Where the model lies that plays: the current one, or the factory's if there is none, or none that is whole."""
+    path = _linked(state)
+    if path is None:
+        return FACTORY
+    if problem := _problem(path):
+        _log.error("the factory's model plays instead of the installed one: %s", problem)
+        return FACTORY
+    return path
+
+
+def current_problem(state: Path) -> str | None:
+    """Say why the factory's model plays though another was made current; None if all is well."""
+    path = _linked(state)
+    return None if path is None else _problem(path)
+
+
+def chosen_bundle(config: Config) -> Path:
+    """Where the model lies that plays by a configuration: the one that it names, else the current one."""
+    return Path(config.model.bundle) if config.model.bundle else current_bundle(Path(config.state.folder))
+
+
+def installed_bundles(state: Path) -> list[Path]:
+    """List the folders of all installed models, in the order in which they came; they may be damaged."""
+    models = models_folder(state)
+    if not models.is_dir():
+        return []
+    order = load_index(models).order
+    found = [path for path in models.iterdir() if _NAME.fullmatch(path.name) and not path.is_symlink()]
+    return sorted(found, key=lambda path: (order.index(path.name) if path.name in order else -1, path.name))
+
+
+def next_bundle(state: Path, current: Path) -> Path:
+    """Where the next model lies, round and round: the factory's, then the installed ones; what is damaged is left out.
+
+    Parameters
+    ----------
+    state : Path
+        The folder of the box's state.
+    current : Path
+        The model that plays now; from any other place the round begins anew.
+    """
+    around = [FACTORY, *installed_bundles(state)]
+    start = around.index(current) + 1 if current in around else 0
+    return next(path for path in [*around[start:], *around[:start], FACTORY] if path == FACTORY or not _problem(path))
+
+
+@contextmanager
+def _at_work(state: Path) -> Iterator[Path]:
+    """Give the folder of models to one installation at a time, without what another left behind unfinished."""
+    models = models_folder(state)
+    with explained(models, BundleError):
+        make_folders(models)
+        try:
+            lock = FolderLock(models)
+        except BlockingIOError as error:
+            raise BundleError("another model is being installed: try again when it is done") from error
+        try:
+            for left in models.glob(".*"):
+                remove_tree(left)
+            yield models
+        finally:
+            lock.release()
+
+
+def _known(state: Path) -> Index:
+    """Give the index, with what the models themselves tell where it was lost."""
+    index = load_index(models_folder(state))
+    for path in installed_bundles(state):
+        with suppress(BundleError):
+            manifest = read_manifest(path)
+            highest = max(manifest.version, index.highest.get(manifest.name, 0))
+            index = replace(index, highest={**index.highest, manifest.name: highest})
+    return index
+
+
+def _check_version(index: Index, files: BundleFiles, path: Path, *, allow_downgrade: bool) -> None:
+    name, version = files.manifest.name, files.manifest.version
+    highest = index.highest.get(name)
+    is_again = path.name in index.order and version == highest
+    if highest is not None and version <= highest and not (allow_downgrade or is_again):
+        raise BundleError(
+            f"version {version} of {name} is not newer than version {highest}, which was installed: "
+            "install a newer one, or allow a downgrade"
+        )
+
+
+def _copy(source: Path, path: Path, allowed_signers: Path | None) -> None:
+    """Copy a bundle so that it is at `path` as a whole, known to the disk, checked and played there, or not at all."""
+    new = path.with_name(f".new-{path.name}")
+    contents = _contents(source)
+    if free_bytes(path.parent) < sum(map(len, contents.values())) + LEFT_FREE_BYTES:
+        raise BundleError(f"the card of {path.parent} is full: carry takes away, then delete them here")
+    try:
+        make_folder(new)
+        for name, data in contents.items():
+            write_synced(new / name, data)
+        sync_path(new)
+        if _digest(new) != path.name:
+            raise BundleError(f"bundle {source} changed while it was read: send the bundle again")
+        _play(new, read_bundle(new, allowed_signers))
+        if path.exists():  # and damaged
+            _take_away(path)
+        rename_synced(new, path)
+    except (OSError, BundleError, ModelError):
+        remove_tree(new)
+        raise
+
+
+def _contents(source: Path) -> dict[str, bytes]:
+    largest = dict.fromkeys(MODEL_FILES.values(), MAX_MODEL_BYTES)
+    return {name: read_plain_file(source, name, largest.get(name, MAX_MANIFEST_BYTES)) for name in list_bundle(source)}
+
+
+def _play(path: Path, files: BundleFiles) -> None:
+    """Make sure that each variant repeats its golden examples on the runtime that this box uses."""
+    runtime = choose_runtime()
+    for variant in MODEL_FILES:
+        run_bundle(path, files, variant, runtime)
+
+
+def _prune(state: Path, n_kept: int, in_use: Collection[Path]) -> tuple[Path, ...]:
+    current = _linked(state)
+    others = [path for path in installed_bundles(state) if path != current and path not in in_use]
+    removed = others[: max(len(others) - n_kept, 0)]
+    for path in removed:
+        _take_away(path)
+    if removed:
+        models = models_folder(state)
+        gone = {path.name for path in removed}
+        index = load_index(models)
+        save_index(models, replace(index, order=tuple(name for name in index.order if name not in gone)))
+    return tuple(removed)
+
+
+def _take_away(path: Path) -> None:
+    """Remove a model: its name goes first, so that no part of it is ever taken for a model."""
+    old = path.with_name(f".old-{path.name}")
+    rename_synced(path, old)
+    remove_tree(old)
+
+
+def _linked(state: Path) -> Path | None:
+    """Where the link to the current model leads; None if there is none."""
+    try:
+        name = (models_folder(state) / CURRENT).readlink().name
+    except OSError:
+        return None
+    return models_folder(state) / name
+
+
+def _problem(path: Path) -> str | None:
+    """Say what is wrong with an installed model; None if it is whole and the one that its name says."""
+    try:
+        read_bundle(path)
+        if _digest(path) != path.name:
+            return f"bundle {path} is not the one that was installed there: install it again"
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_plain_file(path, MANIFEST, MAX_MANIFEST_BYTES)).hexdigest()[:N_DIGITS]
