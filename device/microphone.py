@@ -249,8 +249,9 @@ class Microphone:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was lost: 'n_overruns', 'n_losses' of the card, 'n_filled' samples of silence in place of sound."""
-        return {name: int(self._said[name][0]) for name in ("n_overruns", "n_losses", "n_filled")}
+        """What was lost: 'n_overruns', 'n_input_losses', 'n_filled_samples' of silence in place of sound."""
+        names = {"n_overruns": "n_overruns", "n_losses": "n_input_losses", "n_filled": "n_filled_samples"}
+        return {name: int(self._said[each][0]) for each, name in names.items()}
 
     def _figure(self, name: str) -> float:
         return float(self._said[name][0])

@@ -19,7 +19,13 @@ from device.realtime import be_child
 
 _log = logging.getLogger(__name__)
 
-PRELOADED = ["device.camera_process", "device.model_process", "device.sound_process"]
+PRELOADED = [
+    "device.camera_process",
+    "device.microphone",
+    "device.model_process",
+    "device.recorder_process",
+    "device.sound_process",
+]
 END_S = 2.0
 """A process that was killed is gone by then, unless a driver keeps it."""
 
