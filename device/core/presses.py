@@ -92,15 +92,16 @@ class Presses:
     @property
     def due_s(self) -> float | None:
         """When `pass_time` must be called next; None: not before the next edge."""
+        settled_s = self._seen_s + self._settings.debounce_s
         if self._seen != self._is_down:
-            return self._seen_s + self._settings.debounce_s
+            return settled_s
         if not self._is_down or self._is_spent:
             return None
         if self._is_at_start:
-            return self._began_s + self._settings.start_hold_s
-        if not self.is_holding:
-            return self._began_s + self._settings.hold_s
-        return None if self._settings.long_s is None else self._began_s + self._settings.long_s
+            wanted_s: float | None = self._settings.start_hold_s
+        else:
+            wanted_s = self._settings.long_s if self.is_holding else self._settings.hold_s
+        return None if wanted_s is None else max(self._began_s + wanted_s, settled_s)
 
     def edge(self, is_down: bool, time_s: float) -> list[Press]:
         """Hear one edge, bounce or not.
@@ -124,8 +125,9 @@ class Presses:
         given = []
         if self._seen != self._is_down and time_s >= self._seen_s + self._settings.debounce_s:
             given += self._settled(self._seen, self._seen_s)
-        # Where it is seen to be up already, it may have been let go of in time.
-        if self._is_down and self._seen and not self._is_spent:
+        # Where it was seen to be up just now, it may have been let go of in time.
+        is_sure = self._seen and time_s >= self._seen_s + self._settings.debounce_s
+        if self._is_down and is_sure and not self._is_spent:
             given += self._held(time_s)
         return given
 
