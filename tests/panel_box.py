@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from device.core.lights import Light
 from device.core.panel import Panel
 from device.core.panel_events import ButtonDown, ButtonUp, EngineReady, Event, TakeSaved, TakeStarted, Tick
 from device.core.panel_settings import PanelSettings
@@ -40,6 +41,8 @@ class PanelBox:
     def recording(self, seconds: float = 5.0) -> PanelBox:
         """Record for some seconds after the count-in."""
         self.started().press()
+        if not self.answers:
+            self.tell(TakeStarted())
         self.wait(2.0 + seconds)
         assert self.state is State.RECORDING
         self.actions.clear()
@@ -70,6 +73,9 @@ class PanelBox:
         self.wait(seconds)
         self.tell(ButtonUp())
         self.wait(0.1)
+
+    def shows(self, light: Light) -> bool:
+        return self.panel.light is light
 
     def taken(self) -> list[Action]:
         """Give what was done since the last call."""
