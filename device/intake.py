@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from device.core.continuity import Continuity
 from device.core.level import PeakLevel
 from device.edges.audio_in import Piece
 from device.edges.model import Float32
-from device.resampled import Converter
 from device.shared import Layout, SharedArrays
 from device.sound_ring import SoundRing
+
+if TYPE_CHECKING:
+    from device.resampled import Converter
 
 MICROPHONE: Layout = {
     **dict.fromkeys(("is_live", "n_overruns", "n_losses", "n_filled"), ((1,), "i8")),
@@ -84,6 +88,8 @@ class Intake:
         if rate_hz == self._ring.rate_hz:
             return piece
         if self._converter is None or not piece.follows:
+            from device.resampled import Converter
+
             self._converter = Converter(rate_hz, self._ring.rate_hz)
         samples, time_s = self._converter.convert(piece.samples, piece.time_s)
         return Piece(samples, time_s, piece.n_clipped, piece.follows)

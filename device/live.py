@@ -28,7 +28,16 @@ from device.process import Child, PartEndedError, wait_for_any
 from device.realtime import Urgency
 from device.scores import score_layout
 from device.shared import Bell, SharedArrays
-from device.sound_process import ABANDON, CONTROL, STOP_SOFTLY, OpenOutput, SoundSetup, VoicePlan, sound_main
+from device.sound_process import (
+    ABANDON,
+    CONTROL,
+    STOP_SOFTLY,
+    ListeningPlan,
+    OpenOutput,
+    SoundSetup,
+    VoicePlan,
+    sound_main,
+)
 from device.station import Station
 from device.tape import Tape, tape_layout
 
@@ -108,6 +117,8 @@ class Live:
         What is known of the room.
     keeps_tape : bool
         Whether columns and sound are kept, for a report.
+    listening : ListeningPlan, optional
+        What comes in, and what is heard when it is listened to.
 
     Attributes
     ----------
@@ -135,8 +146,10 @@ class Live:
         *,
         room: RoomProfile | None = None,
         keeps_tape: bool = False,
+        listening: ListeningPlan | None = None,
     ) -> None:
         self.settings = settings
+        self._listening = listening
         self.room = room
         self.notes: list[str] = []
         self.is_over = False
@@ -246,6 +259,31 @@ class Live:
             for station in self._stations():
                 station.start_if_due()
 
+    @property
+    def frames(self) -> FrameBus:
+        """What the camera sees, for whoever looks besides; one camera's process after another."""
+        return self._frames
+
+    def listen(self, on: bool) -> None:
+        """Let the input be heard instead of the model, or as the listening plan says; or the model again.
+
+        It fades within 50 ms, and holds for a sound's process that has to be started again.
+        """
+        self._control["listens"][0] = int(on)
+
+    def set_level(self, level: float, fade_s: float) -> None:
+        """Let all that is heard become louder or softer, without a click.
+
+        Parameters
+        ----------
+        level : float
+            Amplitude, 0 to 1.
+        fade_s : float
+            How long from silence to full level would take, or back.
+        """
+        self._control["dim_s"][0] = fade_s
+        self._control["dimmed"][0] = 1.0 - level
+
     def stop(self) -> None:
         """Let the sound fall to silence and end."""
         self._control["stop"][0] = STOP_SOFTLY
@@ -287,7 +325,7 @@ class Live:
         started = self._started if self.settings.is_clip else None
         setup = SoundSetup(
             self._open_output, started, self._control, self._meter_memory, self._tape_memory,
-            self.settings.peak, self.settings.urgency,
+            self.settings.peak, self.settings.urgency, self._listening,
         )  # fmt: skip
         self._voiced = None
         return Child("sound", sound_main, setup)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.latency import N_BINS, LatencyHistogram
+from device.core.level import to_dbfs
 from device.shared import Layout
 
 STAGES = ("motion", "model", "pickup", "synth", "write")
@@ -20,6 +21,8 @@ COUNTS = (
     "n_xruns", "n_card_losses", "is_card_live",
 )  # fmt: skip
 TIMES = ("frames_s", "blocks_s", "last_frame_s", "last_model_s", "last_block_s")
+LEVELS = ("output_peak",)
+"""Amplitudes of late."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def allocate(layout: Layout) -> dict[str, npt.NDArray[Any]]:
 def meter_layout() -> Layout:
     """Lay out the memory of a `Meter`."""
     layout: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(COUNTS, ((1,), "i8"))
-    layout |= dict.fromkeys(TIMES, ((1,), "f8"))
+    layout |= dict.fromkeys((*TIMES, *LEVELS), ((1,), "f8"))
     layout |= {f"{name}_counts": ((N_BINS,), "i8") for name in HISTOGRAMS}
     return layout | {f"{name}_longest_ms": ((1,), "f8") for name in HISTOGRAMS}
 
@@ -109,8 +112,8 @@ class Meter:
     Notes
     -----
     Each count has one writer: `n_dropped_frames`, `n_bad_frames` and `last_frame_s` the camera's thread,
-    `count_column` and `count_model` the model's thread, `count_block` and `count_latency` the audio thread. Any thread
-    may read.
+    `count_column` and `count_model` the model's thread, `count_block`, `count_latency` and the output's peak the audio
+    thread. Any thread may read.
     """
 
     def __init__(self, rate_hz: int, memory: Memory | None = None) -> None:
@@ -122,7 +125,7 @@ class Meter:
         }
 
     def set(self, name: str, value: float) -> None:
-        """Set one of `COUNTS` or `TIMES`."""
+        """Set one of `COUNTS`, `TIMES` or `LEVELS`."""
         self.memory[name][0] = value
 
     def add(self, name: str, value: float) -> None:
@@ -136,6 +139,10 @@ class Meter:
     def time_s(self, name: str) -> float:
         """Read one of `TIMES`."""
         return float(self.memory[name][0])
+
+    def level_dbfs(self, name: str) -> float:
+        """Read one of `LEVELS`, in dBFS."""
+        return to_dbfs(float(self.memory[name][0]))
 
     def add_stage(self, name: str, duration_s: float) -> None:
         """Count the time of one of `STAGES`."""

@@ -15,16 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device.core.errors import DanceSamplerError
+from device.core.errors import AudioError, DanceSamplerError
+from device.core.level import PeakLevel
 from device.core.synth import Synth, SynthSettings
 from device.edges.audio import AudioOutput
 from device.mixer import Mixer, Source
+from device.monitor import Monitor
 from device.paced import Clock, MonotonicClock, PacedOutput
 from device.performance import Meter
 from device.process import Part, run_part
 from device.realtime import Urgency, be_urgent, freeze_garbage
 from device.scores import SharedScores
 from device.shared import Bell, Layout, SharedArrays
+from device.sound_ring import SoundRing
 from device.steady import SteadyOutput
 from device.tape import Tape
 from device.voice import Voice
@@ -39,8 +42,13 @@ clock is a little fast is not, however long it plays."""
 LONGEST_BLOCK = 4096
 CHANGE_POLL_S = 0.005
 LONGEST_WAIT_S = 0.1
-CONTROL: Layout = {"n_total": ((1,), "f8"), "stop": ((1,), "i8")}
-"""What the parent sets for the audio thread: the samples of the whole performance, 0 while unknown; and how to stop."""
+CONTROL: Layout = {
+    **dict.fromkeys(("n_total", "dimmed", "dim_s"), ((1,), "f8")),
+    **dict.fromkeys(("stop", "listens"), ((1,), "i8")),
+}
+"""What the parent sets for the audio thread: the samples of the whole performance, 0 while unknown; how much is missing
+from the full level, 0 to 1, and how long it takes from silence to that; how to stop; whether the input is listened to.
+"""
 STOP_SOFTLY, ABANDON = 1, 2
 
 
@@ -62,6 +70,8 @@ class SoundSetup:
     peak : float
         See `Mixer`.
     urgency : Urgency
+    listening : ListeningPlan or None
+        How the input is heard; None: there is none.
     """
 
     open_output: OpenOutput
@@ -71,6 +81,29 @@ class SoundSetup:
     tape: SharedArrays | None
     peak: float
     urgency: Urgency
+    listening: ListeningPlan | None = None
+
+
+@dataclass(frozen=True)
+class ListeningPlan:
+    """What is heard while the input is listened to.
+
+    Attributes
+    ----------
+    ring : SoundRing
+        What comes in, at the output's rate.
+    gain : float
+        What it is multiplied by.
+    margin_s : float
+        See `Monitor`.
+    is_input_heard, is_model_heard : bool
+    """
+
+    ring: SoundRing
+    gain: float
+    margin_s: float
+    is_input_heard: bool = True
+    is_model_heard: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +135,7 @@ class VoicePlan:
 def sound_process(part: Part, setup: SoundSetup) -> None:
     """Open the output, say so, then play what the parent says. The process's body."""
     with setup.open_output() as output:
-        mixer = Mixer(output.rate_hz, setup.peak, LONGEST_BLOCK)
+        mixer = Mixer(output.rate_hz, setup.peak, LONGEST_BLOCK, _monitor(setup.listening, output.rate_hz))
         threading.Thread(target=_listen, args=(part, mixer, setup.urgency), name="orders", daemon=True).start()
         loop = SoundLoop(output, mixer, setup, MonotonicClock())
         notes = be_urgent(setup.urgency)
@@ -110,6 +143,16 @@ def sound_process(part: Part, setup: SoundSetup) -> None:
         part.say("ready", notes)
         loop.run()
     part.say("ended")
+
+
+def _monitor(plan: ListeningPlan | None, rate_hz: int) -> Monitor | None:
+    if plan is None:
+        return None
+    if plan.ring.rate_hz != rate_hz:
+        raise AudioError(
+            f"sound comes in at {plan.ring.rate_hz} Hz and goes out at {rate_hz}: set audio.rate_hz for both"
+        )
+    return Monitor(plan.ring, LONGEST_BLOCK, plan.margin_s, plan.gain)
 
 
 def _listen(part: Part, mixer: Mixer, urgency: Urgency) -> None:
@@ -161,9 +204,12 @@ class SoundLoop:
         self._meter = Meter(output.rate_hz, setup.meter)
         self._tape = None if setup.tape is None else Tape(setup.tape, output.rate_hz)
         self._clock = clock
+        self._listening = setup.listening
+        self._level = PeakLevel(output.rate_hz)
         self._block = np.zeros(LONGEST_BLOCK, np.float32)
         self._n_samples = 0
         self._n_faded = math.inf
+        mixer.set_level(*self._level_set(), at_once=True)
 
     def run(self) -> None:
         """Play until the end, or until the end of a short fade after a stop."""
@@ -183,6 +229,7 @@ class SoundLoop:
         if n <= 0:
             return False
         block, worked_s, started_s = self._block[:n], time.thread_time(), clock.now_s()
+        self._obey()
         news = self._mixer.fill(block)
         made_s = clock.now_s()
         worked_s = time.thread_time() - worked_s
@@ -193,6 +240,7 @@ class SoundLoop:
         meter.count_block(n, worked_s)
         meter.set("last_block_s", handed_over_s)
         meter.set("n_xruns", output.n_xruns)
+        meter.set("output_peak", self._level.see(block))
         meter.add_stage("synth", made_s - started_s)
         meter.add_stage("write", handed_over_s - made_s)
         if isinstance(output, SteadyOutput):
@@ -206,6 +254,17 @@ class SoundLoop:
         if self._tape is not None:
             self._tape.add_sound(block)
         return True
+
+    def _obey(self) -> None:
+        """Do what the parent has set."""
+        control, mixer, plan = self._control, self._mixer, self._listening
+        mixer.set_level(*self._level_set())
+        if plan is not None:
+            is_listening = bool(control["listens"][0])
+            mixer.listen(not is_listening or plan.is_model_heard, is_listening and plan.is_input_heard)
+
+    def _level_set(self) -> tuple[float, float]:
+        return 1.0 - float(self._control["dimmed"][0]), float(self._control["dim_s"][0])
 
     def _n_next(self) -> int:
         """How many samples come next; none at the end."""
