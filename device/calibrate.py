@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from device.cameras import NAMES, check_source
 from device.config import Config, load_config
 from device.core.errors import CameraError, ConfigError, UsageError
 from device.core.motiongram import MotionSettings
@@ -19,7 +20,7 @@ from device.core.room_profile import RoomProfile, RoomSettings
 from device.core.room_size import TYPICAL_SIZE
 from device.core.timeline import Timeline
 from device.edges.camera import Camera
-from device.plan import bundle_path, check_seconds, clip_of
+from device.plan import bundle_path, check_seconds
 from device.rooms import load_room, room_path, save_room
 
 DEFAULT_S = 30.0
@@ -36,7 +37,7 @@ FLICKERS = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `device calibrate`."""
     argument = parser.add_argument
-    argument("--camera", required=True, metavar="file:CLIP", help="what to look at: any video of the room")
+    argument("--camera", required=True, metavar="CAMERA", help=f"what looks at the room: {NAMES}")
     argument("--seconds", type=float, default=DEFAULT_S, metavar="N", help="how long to look (default: %(default)g)")
     argument("--dance", action="store_true", help="somebody dances in place: learn how tall dancers are in the picture")
     argument("--room", type=Path, metavar="FILE", help="where it is stored (default: as configured)")
@@ -56,14 +57,14 @@ def main(args: argparse.Namespace) -> int:
         1 if nothing could be learned; then nothing is stored.
     """
     config = load_config(args.config)
-    clip = clip_of(args.camera)
+    source = check_source(args.camera)
     check_seconds(args.seconds)
     path = args.room or room_path(config.room, Path(config.state.folder))
     if path is None:
         raise UsageError("there is no place for the room's profile on this machine: give --room FILE")
     motion = _motion_settings(args.model, config)
     before = _known_before(path, motion)
-    room = _look(clip, motion, args.seconds, before if args.dance else None)
+    room = _look(source, config, motion, args.seconds, before if args.dance else None)
     state, why_not = room.state, _why_not(room.state, args.dance)
     if why_not is None:
         save_room(path, _profile(room, args.dance, before))
@@ -90,15 +91,17 @@ def _known_before(path: Path, motion: MotionSettings) -> RoomProfile | None:
     return profile if profile is not None and profile.noise.shape == (motion.height, motion.width) else None
 
 
-def _look(clip: Path, motion: MotionSettings, seconds: float, before: RoomProfile | None) -> RoomMotiongram:
-    from device.edges.camera_file import CameraFile
+def _look(
+    source: str, config: Config, motion: MotionSettings, seconds: float, before: RoomProfile | None
+) -> RoomMotiongram:
+    from device.openers import open_camera, sized
 
     learning = RoomSettings(quiet_s=QUIET_S, learn_s=AVERAGED_S if before is None else AFRESH_S, size_s=DANCER_TIME_S)
     room = RoomMotiongram(motion, before, learning)
-    with closing(CameraFile(clip, motion.height, motion.width)) as camera:
+    with closing(open_camera(source, sized(config.camera, motion))) as camera:
         n_frames = watch(camera, room, seconds)
     if n_frames < 2:
-        raise CameraError(f"{clip} holds fewer than two pictures: give a longer video")
+        raise CameraError(f"{source} gave fewer than two pictures: look for longer, or give a longer video")
     return room
 
 

@@ -4,18 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.core.errors import UsageError
+from device.cameras import clip_of, the_camera
+from device.core.errors import CameraError, UsageError
+from device.core.exposure import ExposureSettings
 from device.edges.audio import AudioOutput
 from device.edges.camera import Camera
 from device.paced import MonotonicClock, PacedOutput
 
 if TYPE_CHECKING:
-    from device.config import AudioConfig, CaptureConfig
+    from device.config import AudioConfig, CameraConfig, CaptureConfig
+    from device.core.motiongram import MotionSettings
     from device.edges.audio_in import AudioInput
+
+
+def open_camera(source: str, config: CameraConfig) -> Camera:
+    """Open any camera, or a video in its place.
+
+    Parameters
+    ----------
+    source : str
+        As `device.cameras.check_source` has it; empty: the configured one.
+    config : CameraConfig
+        Its height and width are those of the pictures; `sized` gives them a bundle's.
+
+    Raises
+    ------
+    CameraError
+        It cannot be opened.
+    """
+    source = source or config.source
+    source = the_camera() if source == "auto" else source
+    kind, _, target = source.partition(":")
+    clip = clip_of(source)
+    if clip is not None:
+        return open_clip(clip, config.height, config.width)
+    if kind == "gst":
+        from device.edges.camera_gstreamer import CameraGStreamer
+
+        return CameraGStreamer(target, config.height, config.width)
+    exposure = ExposureSettings(config.brightness, config.step_s, 1e-3 * config.exposure_ms, config.gain)
+    if kind == "v4l2":
+        from device.edges.camera_v4l2 import CameraV4l2
+
+        return CameraV4l2(Path(target), config.height, config.width, config.fps, exposure)
+    return _open_pi(int(target or 0), config, exposure)
+
+
+def sized(config: CameraConfig, motion: MotionSettings) -> CameraConfig:
+    """Give the configuration with the size of a bundle's pictures: what it has learned decides."""
+    return replace(config, height=motion.height, width=motion.width)
+
+
+def _open_pi(number: int, config: CameraConfig, exposure: ExposureSettings) -> Camera:
+    try:
+        from device.edges.camera_picamera2 import CameraPicamera2
+    except ImportError as error:
+        raise CameraError(
+            f"picamera2 is not installed here ({error}): sudo apt-get install python3-picamera2, or use another camera"
+        ) from error
+    return CameraPicamera2(number, config.height, config.width, config.fps, exposure, config.focus)
 
 
 def open_clip(path: Path, height: int, width: int) -> Camera:

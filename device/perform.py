@@ -59,7 +59,7 @@ def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading
     from device.core.synth import Synth
     from device.engine import Player, Tape, Voice, camera_frames, run_virtual
     from device.model_process import facts_of
-    from device.openers import open_card, open_clip, open_wav
+    from device.openers import open_camera, open_card, open_wav, sized
     from device.performance import allocate
     from device.rooms import room_settings
     from device.tape import tape_layout
@@ -81,7 +81,7 @@ def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading
         tape = Tape(allocate(tape_layout(manifest.motion.n_features, manifest.rate_hz)), manifest.rate_hz)
     opened = open_wav if plan.audio == "wav" else open_card
     with (
-        closing(open_clip(plan.clip, manifest.motion.height, manifest.motion.width)) as camera,
+        closing(open_camera(plan.camera, sized(config.camera, manifest.motion))) as camera,
         opened(plan.target, manifest.rate_hz, config.audio) as output,
         _Progress() as progress,
     ):
@@ -105,7 +105,7 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
     from device.live import Live, LiveSettings
     from device.model_process import Playing
     from device.models import read_manifest
-    from device.openers import open_clip, open_paced_wav, open_steady_card
+    from device.openers import open_camera, open_paced_wav, open_steady_card, sized
     from device.realtime import Urgency
     from device.rooms import room_settings
 
@@ -126,24 +126,26 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
         room=room_settings(config.room),
         urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),
         is_patient=False,
-        is_clip=True,
-        seconds=plan.seconds,
+        is_clip=plan.clip is not None,
+        seconds=None if plan.clip is None else plan.seconds,
     )
     if is_wav:
         open_output = partial(open_paced_wav, plan.target, settings.rate_hz, config.audio)
     else:
         open_output = partial(open_steady_card, plan.target, settings.rate_hz, config.audio, must_be_there=True)
+    open_eye = partial(open_camera, plan.camera, sized(config.camera, manifest.motion))
     live = Live(
-        partial(open_clip, plan.clip, height, width), open_output, path, settings, room=_known_room(config),
-        keeps_tape=plan.report is not None,
+        open_eye, open_output, path, settings, room=_known_room(config), keeps_tape=plan.report is not None
     )  # fmt: skip
     try:
         live.start()
         with _Progress() as progress:
             while not live.is_over:
                 live.watch()
-                progress(live.meter.count("n_samples") / settings.rate_hz)
-                if stop.is_set():
+                played_s = live.meter.count("n_samples") / settings.rate_hz
+                progress(played_s)
+                # A video ends by itself, or where it was cut.
+                if stop.is_set() or (plan.clip is None and plan.seconds is not None and played_s >= plan.seconds):
                     live.stop()
         assert live.facts is not None  # noqa: S101 - it has played
         return Performed(live.performance(), live.tape, live.facts, height)

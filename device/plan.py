@@ -7,10 +7,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.cameras import NAMES, check_source, clip_of
 from device.config import Config
 from device.core.errors import UsageError
-
-LIVE_CAMERAS = ("picamera2", "v4l2", "gst")
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,10 @@ class Plan:
 
     Attributes
     ----------
-    clip : Path
-        The video that is danced.
+    camera : str
+        What sees the dance, as `device.cameras.check_source` has it.
+    clip : Path or None
+        The video, if that is one.
     audio, target : str
         'wav' and a file, or 'alsa' and the name of a PCM.
     clock : str
@@ -34,12 +35,13 @@ class Plan:
     seed : int
         Of the noise and the synth's phases.
     seconds : float or None
-        Length at which the clip is cut.
+        Length at which the dance is cut.
     report : Path or None
         Folder of the report.
     """
 
-    clip: Path
+    camera: str
+    clip: Path | None
     audio: str
     target: str
     clock: str
@@ -53,7 +55,7 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `device perform`."""
-    parser.add_argument("--camera", required=True, metavar="file:CLIP", help="the dance: any video")
+    parser.add_argument("--camera", required=True, metavar="CAMERA", help=f"what sees the dance: {NAMES}")
     parser.add_argument("--audio", metavar="wav:FILE|alsa:PCM", help="where it is heard (default: the configured card)")
     parser.add_argument(
         "--model", type=Path, metavar="BUNDLE", help="folder of the bundle that plays (default: as configured)"
@@ -69,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock",
         choices=["virtual", "real"],
-        help="as fast as it can, or in time (default: virtual for a WAV, else real)",
+        help="as fast as it can, or in time (default: virtual from a video to a WAV, else real)",
     )
-    parser.add_argument("--seconds", type=float, metavar="N", help="cut the dance at this length")
+    parser.add_argument("--seconds", type=float, metavar="N", help="end the dance at this length")
     parser.add_argument("--report", type=Path, metavar="DIR", help="leave performance.png and summary.json there")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's configuration"
@@ -87,12 +89,14 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
     UsageError
         An option cannot be used.
     """
-    clip = clip_of(args.camera)
+    clip = clip_of(check_source(args.camera))
     audio, _, target = (args.audio or f"alsa:{config.audio.device}").partition(":")
     if audio not in ("wav", "alsa") or not target:
         raise UsageError(f"there is no audio output '{args.audio}': give --audio wav:FILE or --audio alsa:PCM")
     if audio == "wav":
         _check_target(Path(target), clip)
+    if clip is None and args.clock == "virtual":
+        raise UsageError("a live camera plays in real time: leave --clock virtual out, or give --camera file:CLIP")
     if args.seconds is not None:
         check_seconds(args.seconds)
     if args.temperature is not None and not 0.0 <= args.temperature <= 2.0:
@@ -103,10 +107,11 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         raise UsageError(f"{args.report} is a file: give --report a folder")
     configured = None if config.model.temperature < 0 else config.model.temperature
     return Plan(
+        camera=args.camera,
         clip=clip,
         audio=audio,
         target=target,
-        clock=args.clock or ("virtual" if audio == "wav" else "real"),
+        clock=args.clock or ("virtual" if audio == "wav" and clip is not None else "real"),
         mode=args.mode or config.model.mode,
         variant=args.variant or config.model.variant,
         temperature=configured if args.temperature is None else args.temperature,
@@ -114,22 +119,6 @@ def make_plan(args: argparse.Namespace, config: Config) -> Plan:
         seconds=args.seconds,
         report=args.report,
     )
-
-
-def clip_of(camera: str) -> Path:
-    """Give the video that `--camera` names.
-
-    Raises
-    ------
-    UsageError
-        It names none.
-    """
-    kind, _, clip = camera.partition(":")
-    if kind in LIVE_CAMERAS:
-        raise UsageError(f"this version cannot open the camera '{camera}': give a video, --camera file:CLIP")
-    if kind != "file" or not clip:
-        raise UsageError(f"there is no camera '{camera}': give a video, --camera file:CLIP")
-    return Path(clip)
 
 
 def check_seconds(seconds: float) -> None:
@@ -145,10 +134,10 @@ def bundle_path(model: Path | None, config: Config) -> Path:
     return model or chosen_bundle(config)
 
 
-def _check_target(target: Path, clip: Path) -> None:
+def _check_target(target: Path, clip: Path | None) -> None:
     """Raise UsageError if a WAV in this place would cost its owner the dance, or a file that is no performance."""
     try:
-        is_dance = target.exists() and clip.exists() and target.samefile(clip)
+        is_dance = clip is not None and target.exists() and clip.exists() and target.samefile(clip)
         is_kept = target.exists() and not target.is_dir() and not _is_wav_or_empty(target)
     except OSError:
         return  # Where a file cannot even be looked at, none can be made either: the output says so.

@@ -31,7 +31,7 @@ def summarise(plan: Plan, done: Performed) -> dict[str, object]:
         "model_version": facts.version,
         "variant": facts.variant,
         "runtime": facts.runtime,
-        "camera": f"file:{plan.clip}",
+        "camera": plan.camera,
         "audio": f"{plan.audio}:{plan.target}",
         "clock": plan.clock,
         "mode": plan.mode,
@@ -59,7 +59,7 @@ def summarise(plan: Plan, done: Performed) -> dict[str, object]:
 def describe(plan: Plan, summary: dict[str, object], performance: Performance) -> str:
     """Say how it went in a few lines."""
     lines = [
-        f"dance     {plan.clip}: {performance.n_frames} frames, {performance.duration_s:.2f} s of sound",
+        f"dance     {plan.clip or plan.camera}: {performance.n_frames} frames, {performance.duration_s:.2f} s of sound",
         f"model     {summary['model']}, {summary['variant']} on {summary['runtime']}",
         f"mode      {plan.mode}, temperature {summary['temperature']:g}, {plan.clock} clock",
         f"latency   frame to sound {_in_words(performance.frame_to_sound.figures())}",

@@ -27,7 +27,9 @@ HOMES = {
     "numpy": ("device/", "trainer/", "deploy/"),
     **dict.fromkeys(("tomllib", "tomli"), ("device/config.py",)),  # of the standard library from Python 3.11
     "matplotlib": ("device/report.py", "trainer/"),
-    "av": ("device/edges/camera_file.py", "trainer/"),
+    "av": ("device/edges/camera_file.py", "device/edges/jpeg_grey.py", "trainer/"),
+    **dict.fromkeys(("picamera2", "libcamera"), ("device/edges/camera_picamera2.py",)),
+    "linuxpy": ("device/edges/camera_v4l2.py", "device/edges/v4l2_exposure.py"),
     "soundfile": ("device/edges/audio_wav.py", "device/edges/audio_in_wav.py", "trainer/"),
     "alsaaudio": ("device/edges/audio_alsa_open.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
