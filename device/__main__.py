@@ -8,8 +8,10 @@ from device.cli import Command, run
 
 COMMANDS = {
     "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
+    "capture": Command("device.capture_command", "record a take: a dance and its music, to learn from"),
     "calibrate": Command("device.calibrate", "look at the room before a show: noise, light, how tall dancers are"),
     "status": Command("device.status_command", "what the running box says of itself"),
+    "stick": Command("device.stick_command", "copy takes to a USB stick, and install a signed bundle from it"),
     "config": Command("device.config", "print the configuration that holds"),
     "models": Command("device.models_command", "list, verify and install bundles"),
     "takes": Command("device.takes_command", "list and verify takes"),

@@ -59,7 +59,7 @@ class Recording:
     Attributes
     ----------
     end_s : float
-        Of the last; infinity while it is not known.
+        What has this time or a later one is left out; infinity while it is not known.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Recording:
 
     def is_complete(self, now_s: float) -> bool:
         """Whether all that belongs to it was taken, or will not come any more; ask after `step`."""
-        has_all = self._newest_s > self.end_s and self._sound_end_s >= self.end_s
+        has_all = self._newest_s >= self.end_s and self._sound_end_s >= self.end_s
         return has_all or now_s > self.end_s + GRACE_S
 
     def step(self) -> None:
@@ -148,7 +148,7 @@ class Recording:
         for arrival in arrivals:
             if self._is_new(arrival):
                 motion = self._motiongram.push(arrival.frame)
-                if self.begin_s <= arrival.frame.time_s <= self.end_s:
+                if self.begin_s <= arrival.frame.time_s < self.end_s:
                     columns.append(motion.column)
                     times_s.append(arrival.frame.time_s)
                     self._quality.see(arrival.frame.grey, motion.quantity, arrival.frame.time_s)

@@ -69,10 +69,11 @@ class TakeQuality:
         self._quantity += quantity
         self._n_quantities += 1
         if time_s >= self._look_s + 1.0:
-            self._look_s = time_s
+            is_first, self._look_s = self._n_looks == 0, time_s
             self._n_looks += 1
             self._n_covered += bool(grey.std() < COVERED_CONTRAST or grey.mean() < DARK_GREY)
-            self._n_still += self._quantity / self._n_quantities < STILL_QUANTITY
+            # The first frame has none before it that it could differ from.
+            self._n_still += not is_first and self._quantity / self._n_quantities < STILL_QUANTITY
             self._quantity, self._n_quantities = 0.0, 0
 
     def lose(self, n_samples: int = 0, n_frames: int = 0) -> None:
@@ -89,7 +90,7 @@ class TakeQuality:
             "clipped_share": round(_share(self._n_clipped, self._n_samples), 6),
             "silent_share": round(_share(self._n_silent, self._n_seconds), 3),
             "covered_share": round(_share(self._n_covered, self._n_looks), 3),
-            "still_share": round(_share(self._n_still, self._n_looks), 3),
+            "still_share": round(_share(self._n_still, self._n_looks - 1), 3),
             "n_lost_frames": self._n_lost_frames,
             "n_lost_samples": self._n_lost_samples,
         }
@@ -100,7 +101,7 @@ class TakeQuality:
             "clipping": _share(self._n_clipped, self._n_samples) > LARGEST_CLIPPED_SHARE,
             "silence": _share(self._n_silent, self._n_seconds) > LARGEST_BAD_SHARE,
             "covered camera": _share(self._n_covered, self._n_looks) > LARGEST_COVERED_SHARE,
-            "nobody moving": _share(self._n_still, self._n_looks) > LARGEST_BAD_SHARE,
+            "nobody moving": _share(self._n_still, self._n_looks - 1) > LARGEST_BAD_SHARE,
             "frames lost": _share(self._n_lost_frames, self._n_frames + self._n_lost_frames) > LARGEST_LOST_SHARE,
             "sound lost": _share(self._n_lost_samples, self._n_samples) > LARGEST_LOST_SHARE,
         }

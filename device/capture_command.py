@@ -1,0 +1,111 @@
+"""`device capture`: one take of a dance and its music, without the rest of the box."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from functools import partial
+from pathlib import Path
+
+from device import __version__
+from device.cameras import NAMES, check_source, clip_of
+from device.config import Config, load_config
+from device.console import Progress, until_stopped
+from device.core.errors import UsageError
+from device.core.motiongram import MotionSettings
+from device.openers import check_input, open_camera, open_input
+from device.plan import check_seconds
+from device.realtime import Urgency
+from device.recorder import News
+from device.recording import TakeSettings
+from device.session import Session, SessionSettings
+
+MEGA = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `device capture`."""
+    argument = parser.add_argument
+    argument("--camera", metavar="CAMERA", help=f"what sees the dance: {NAMES} (default: as configured)")
+    argument("--audio-in", metavar="alsa:PCM|wav:FILE", help="what hears its music (default: as configured)")
+    argument("--takes", type=Path, required=True, metavar="DIR", help="the folder that the take joins")
+    argument("--seconds", type=float, metavar="N", help="end the take at this length (default: with Ctrl-C)")
+    argument("--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's configuration")
+    argument("--json", action="store_true", help="print what was recorded as one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Record one take, then say what is in it; interrupting it is the way to end it."""
+    config = load_config(args.config)
+    camera = check_source(args.camera or config.camera.source)
+    audio_in = check_input(args.audio_in or config.capture.audio_in, "--audio-in")
+    if args.seconds is not None:
+        check_seconds(args.seconds)
+    if args.takes.exists() and not args.takes.is_dir():
+        raise UsageError(f"{args.takes} is a file: give --takes a folder")
+    saved = _record(_session(config, camera, audio_in, args.takes, args.seconds))
+    said = {"take": str(saved.path), **saved.facts}
+    print(json.dumps(said) if args.json else _describe(said))
+    return 0
+
+
+def take_settings(config: Config, takes_dir: Path, camera: str, audio_in: str) -> TakeSettings:
+    """Put together what all takes of a configuration have in common.
+
+    Parameters
+    ----------
+    config : Config
+    takes_dir : Path
+    camera, audio_in : str
+        Their names.
+    """
+    motion = MotionSettings(
+        config.camera.height,
+        config.camera.width,
+        config.motion.difference_time_s,
+        config.motion.threshold,
+        config.motion.filter,
+    )
+    source: dict[str, object] = {
+        "kind": "capture",
+        "camera": camera,
+        "audio_in": audio_in,
+        "program": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    return TakeSettings(takes_dir, motion, config.capture.longest_s, config.store.reserve_mb * MEGA, source)
+
+
+def _session(config: Config, camera: str, audio_in: str, takes_dir: Path, seconds: float | None) -> Session:
+    settings = SessionSettings(
+        take=take_settings(config, takes_dir, camera, audio_in),
+        rate_hz=config.audio.rate_hz,
+        period=config.audio.period,
+        urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),
+        is_clip=clip_of(camera) is not None,
+        is_file=audio_in.startswith("wav:"),
+        seconds=seconds,
+    )
+    hear = partial(open_input, audio_in, settings.rate_hz, settings.period, config.capture)
+    return Session(partial(open_camera, camera, config.camera), hear, settings)
+
+
+def _record(session: Session) -> News:
+    try:
+        with until_stopped() as stop, Progress() as progress:
+            session.start()
+            while session.saved is None:
+                session.watch()
+                progress(f"recorded {session.recorded_s:.1f} s, {session.microphone.level_dbfs:.0f} dBFS")
+                if stop.is_set():
+                    session.stop()
+            return session.saved
+    finally:
+        session.close()
+
+
+def _describe(said: dict[str, object]) -> str:
+    marks = f"; {said['marks']}" if said["marks"] else ""
+    return f"{said['take']}  {said['duration_s']} s{marks}"
