@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +48,10 @@ READY_S = 60.0
 """A model that is not ready by then is given up: loading takes seconds on the slowest box."""
 POLL_S = 0.1
 STOP_S = 2.0
+
+
+def _do_nothing() -> None:
+    """Let whoever waits wait."""
 
 
 @dataclass(frozen=True)
@@ -167,20 +172,27 @@ class Live:
         self._sound = Station("sound", self._start_sound)
         self._deck = self._new_deck(bundle, 0)
         self._voiced: _Deck | None = None
+        self._has_played = False
 
-    def start(self) -> None:
+    def start(self, meanwhile: Callable[[], None] = _do_nothing) -> None:
         """Start all processes; the sound runs when this returns, and all are ready unless the settings are patient.
+
+        Parameters
+        ----------
+        meanwhile : callable
+            Called again and again until then.
 
         Raises
         ------
         DanceSamplerError
-            What keeps one of them from being ready.
+            What keeps one of them from being ready; a model that does not play is not tried again here.
         """
         try:
             for station in self._stations():
                 station.start()
             deadline_s = time.monotonic() + READY_S
             while self._voiced is None or not (self._camera.is_ready or self.settings.is_patient):
+                meanwhile()
                 self.watch()
                 if time.monotonic() > deadline_s:
                     waited_for = ", ".join(station.name for station in self._stations() if not station.is_ready)
@@ -195,6 +207,16 @@ class Live:
         return self._deck.facts
 
     @property
+    def last_errors(self) -> dict[str, str]:
+        """Why 'camera', 'sound' and 'model' were given up last, in one line each; empty for one that never was."""
+        return {station.name: station.last_error for station in self._stations()}
+
+    @property
+    def children(self) -> list[Child]:
+        """What runs, to be waited for."""
+        return [station.child for station in self._stations() if station.child is not None]
+
+    @property
     def n_restarts(self) -> dict[str, int]:
         """How often 'camera', 'sound' and 'model' were started again."""
         return {station.name: station.n_restarts for station in self._stations()}
@@ -204,12 +226,14 @@ class Live:
         """Numbers of the processes that run."""
         return {each.name: each.child.pid for each in self._stations() if each.child is not None}
 
-    def change_model(self, bundle: Path) -> ModelFacts:
+    def change_model(self, bundle: Path, meanwhile: Callable[[], None] = _do_nothing) -> ModelFacts:
         """Load, check and warm another bundle beside the one that plays, then let it take over without a gap.
 
         Parameters
         ----------
         bundle : Path
+        meanwhile : callable
+            Called again and again until it plays.
 
         Returns
         -------
@@ -224,7 +248,7 @@ class Live:
         old, new = self._deck, self._new_deck(bundle, self._deck.number + 1)
         try:
             new.station.start()
-            self._until_ready(new)
+            self._until_ready(new, meanwhile)
         except BaseException:
             new.station.end()
             raise
@@ -232,6 +256,7 @@ class Live:
         self._let_play()
         deadline_s = time.monotonic() + READY_S
         while self._voiced is not new and time.monotonic() < deadline_s:
+            meanwhile()
             self.watch()
         old.station.end()
         assert new.facts is not None  # noqa: S101 - it is ready
@@ -337,10 +362,11 @@ class Live:
         )  # fmt: skip
         return Child("camera", camera_main, setup)
 
-    def _until_ready(self, deck: _Deck) -> None:
+    def _until_ready(self, deck: _Deck, meanwhile: Callable[[], None]) -> None:
         """Wait until a model beside the one that plays is ready, while all else is watched."""
         deadline_s = time.monotonic() + READY_S
         while deck.facts is None:
+            meanwhile()
             self.watch(POLL_S / 10)
             for word, content in deck.station.heard():
                 if word == "failed":
@@ -360,6 +386,7 @@ class Live:
         elif word == "playing":
             if content == self._deck.number:  # not one that was asked for before
                 self._voiced = self._deck
+                self._has_played = True
                 self._deck.station.tell("go")
                 self._let_dance()
         elif word == "room":
@@ -416,7 +443,8 @@ class Live:
             self._on_failure(self._camera, CameraError("the camera gives no more frames: check its cable"))
 
     def _on_failure(self, station: Station, error: Exception) -> None:
-        if not self.settings.is_patient:
+        is_first_model = station is self._deck.station and not self._has_played
+        if is_first_model or not self.settings.is_patient:
             raise error
         if str(error) != station.last_error:
             _log.warning("%s; it is tried again", error)

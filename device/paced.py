@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,38 @@ class PacedCamera:
             self._clock.wait(due_s - self._clock.now_s())
             return dataclasses.replace(frame, time_s=due_s)
         return None
+
+    def close(self) -> None:
+        """Close the video."""
+        self._camera.close()
+
+
+class EndlessClip:
+    """A video over and over, its times going on: for a box that has no camera.
+
+    Parameters
+    ----------
+    open_clip : callable
+        Opens the video, which gives frames as fast as it is asked.
+    """
+
+    def __init__(self, open_clip: Callable[[], Camera]) -> None:
+        self._open_clip = open_clip
+        self._camera = open_clip()
+        self._offset_s = self._last_s = self._step_s = 0.0
+
+    def read(self) -> Frame | None:
+        """Give the next frame; None if there is none at all."""
+        frame = self._camera.read()
+        if frame is None:
+            self._camera.close()
+            self._camera = self._open_clip()
+            if (frame := self._camera.read()) is None:
+                return None
+            self._offset_s = self._last_s + self._step_s - frame.time_s
+        time_s = frame.time_s + self._offset_s
+        self._step_s, self._last_s = time_s - self._last_s, time_s
+        return dataclasses.replace(frame, time_s=time_s)
 
     def close(self) -> None:
         """Close the video."""
