@@ -12,6 +12,7 @@ COMMANDS = {
     "calibrate": Command("device.calibrate", "look at the room before a show: noise, light, how tall dancers are"),
     "status": Command("device.status_command", "what the running box says of itself"),
     "stick": Command("device.stick_command", "copy takes to a USB stick, and install a signed bundle from it"),
+    "setup": Command("device.setup_command", "find the sound card and the camera, write their names down, try both"),
     "config": Command("device.config", "print the configuration that holds"),
     "models": Command("device.models_command", "list, verify and install bundles"),
     "takes": Command("device.takes_command", "list and verify takes"),
