@@ -119,6 +119,7 @@ def link_synced(path: Path, target: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(new)
     os.symlink(target, new)
+    sync_path(path.parent)  # a link cannot be synced itself: only so is it there before it takes the other's place
     os.replace(new, path)
     sync_path(path.parent)
 

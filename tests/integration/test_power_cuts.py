@@ -1,0 +1,112 @@
+"""The plug is pulled after every single thing that the store does to a disk, with every fate of what was not synced.
+
+`POWER_CUT_MIXES=500` before the command looks at that many more mixed fates of each cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.power_cut import box as doings
+from tests.power_cut.box import Box, Promised, cheap_syncs, problems
+from tests.power_cut.disk import cut_everywhere
+from tests.power_cut.watched_os import InPlace, NoFileSync, NoFolderSync, RemoveFirst, RenameBeforeSync, WatchedOs
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made there: so many small ones are slow on a disk
+N_MIXED = int(os.environ.get("POWER_CUT_MIXES", "6"))
+
+DOINGS: dict[str, Callable[[Box], None]] = {
+    doing.__name__: doing
+    for doing in (
+        doings.records,
+        doings.records_where_takes_were_deleted,
+        doings.salvages,
+        doings.abandons,
+        doings.installs,
+        doings.learns_the_room,
+        doings.starts_again_and_again,
+    )
+}
+BEFORE: dict[str, Callable[[Path], Promised]] = {
+    "records_where_takes_were_deleted": doings.takes_were_deleted,
+    "salvages": doings.take_was_cut_short,
+}
+# Disks that differ, after cuts that differ: what is far below has stopped looking.
+LEAST_DISKS = {
+    "records": 300,
+    "records_where_takes_were_deleted": 60,
+    "salvages": 6,
+    "abandons": 80,
+    "installs": 120,
+    "learns_the_room": 20,
+    "starts_again_and_again": 20,
+}
+LEAST_CUTS = 300
+
+
+def watched(tmp_path: Path, doing: str, kind: type[WatchedOs] = WatchedOs) -> Box:
+    """Do something on a watched disk."""
+    root = tmp_path / "disk"
+    (root / "state").mkdir(parents=True)
+    with cheap_syncs():
+        promised = BEFORE[doing](root / "state") if doing in BEFORE else Promised()
+    box = Box(kind(root), promised)
+    with box.disk.in_place():
+        box.promise()
+        DOINGS[doing](box)
+    return box
+
+
+def cut(box: Box, n_mixed: int = N_MIXED) -> Iterator[tuple[str, list[str]]]:
+    """Cut the power everywhere, start again, and give where it was cut with what is wrong then."""
+    with cheap_syncs(), tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        root = Path(folder) / "disk"
+        for remains in cut_everywhere(box.disk.start, box.disk.operations, Promised(), n_mixed):
+            remains.tree.write_to(root)
+            yield f"{remains.fate}, {remains.done}", problems(root / "state", remains.promised)
+            shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("doing", DOINGS)
+def test_nothing_that_was_promised_is_lost_wherever_the_power_is_cut(tmp_path: Path, doing: str) -> None:
+    box = watched(tmp_path, doing)
+    assert box.disk.unseen() == [], "the store wrote past device.files, where no power can be cut"
+    n_disks = 0
+    for where, wrong in cut(box):
+        assert wrong == [], where
+        n_disks += 1
+    assert n_disks >= LEAST_DISKS[doing]
+
+
+def test_the_power_is_cut_often_enough(tmp_path: Path) -> None:
+    assert sum(watched(tmp_path / doing, doing).disk.n_changes for doing in DOINGS) >= LEAST_CUTS
+
+
+REPLACING = ["installs", "learns_the_room", "starts_again_and_again"]
+ONCE = ["records_where_takes_were_deleted", "salvages", "abandons"]
+CAUGHT: dict[type[WatchedOs], list[str]] = {
+    NoFileSync: ["records", *ONCE, *REPLACING],
+    NoFolderSync: ["records", *ONCE, *REPLACING],
+    RenameBeforeSync: [*ONCE, *REPLACING],
+    InPlace: [*ONCE, *REPLACING],
+    RemoveFirst: REPLACING,  # of a take nothing is ever replaced
+}
+
+
+@pytest.mark.parametrize(("bug", "doing"), [(bug, doing) for bug, doings in CAUGHT.items() for doing in doings])
+def test_a_bug_that_is_planted_is_caught(tmp_path: Path, bug: type[WatchedOs], doing: str) -> None:
+    """Each stands for a bug that stores have had; it is planted where `device.files` meets the disk."""
+    assert any(wrong for _, wrong in cut(watched(tmp_path, doing, bug), n_mixed=1))
+
+
+def test_a_write_past_the_watched_disk_is_seen(tmp_path: Path) -> None:
+    box = watched(tmp_path, "starts_again_and_again")
+    (box.state / "starts.json").write_text("{}")
+    (box.state / "more.json").write_text("{}")
+    assert box.disk.unseen() == ["state/more.json", "state/starts.json"]
