@@ -234,31 +234,36 @@ class FullDisk(WatchedOs):
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         if flags & os.O_CREAT:
-            self._need()
+            self._need_room(path)
         return super().open(path, flags, mode)
 
     def write(self, descriptor: int, data: memoryview) -> int:
-        """The last that fits is written, as disks do."""
-        try:
-            self._need()
-        except OSError:
-            if len(data) > 1 and self.n_left == -1:
-                return super().write(descriptor, data[: len(data) // 2])
-            raise
+        """The last half that fits is written, as disks do."""
+        if descriptor in self._files:
+            self.n_left -= 1
+            if self.n_left == -1 and len(data) > 1:
+                data = data[: len(data) // 2]
+            elif self.n_left < 0 and not self.has_room:
+                raise _no_room()
         return super().write(descriptor, data)
 
     def mkdir(self, path: Path) -> None:
-        self._need()
+        self._need_room(path)
         super().mkdir(path)
 
     def symlink(self, target: str, path: Path) -> None:
-        self._need()
+        self._need_room(path)
         super().symlink(target, path)
 
-    def _need(self) -> None:
-        self.n_left -= 1
-        if self.n_left < 0 and not self.has_room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def _need_room(self, path: Path) -> None:
+        if self._is_ours(path):
+            self.n_left -= 1
+            if self.n_left < 0 and not self.has_room:
+                raise _no_room()
+
+
+def _no_room() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _without_new(path: Path) -> Path:
