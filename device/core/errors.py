@@ -33,6 +33,10 @@ class AudioError(DanceSamplerError, OSError):
     """A sound card or sound file cannot be used."""
 
 
+class PanelError(DanceSamplerError, OSError):
+    """The button or the LED cannot be used."""
+
+
 class ModelError(DanceSamplerError, RuntimeError):
     """A model cannot be loaded or gave something that is not a spectrum."""
 

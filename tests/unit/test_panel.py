@@ -129,6 +129,17 @@ def test_a_power_off_that_does_not_come_is_given_up() -> None:
     assert (box.panel.light, box.panel.note) == (Light.PERFORMING, "")
 
 
+def test_a_power_off_given_up_is_not_tried_again_after_the_next_take() -> None:
+    box = PanelBox().recording()
+    box.press(9.0)
+    assert box.taken() == [Action.STOP_TAKE, Action.POWER_OFF]
+    box.wait(DEFAULTS.power_off_limit_s)
+    box.press()
+    box.wait(5.0)
+    box.press()
+    assert (box.taken(), box.state) == ([Action.START_TAKE, Action.STOP_TAKE], State.PERFORMING)
+
+
 def test_a_stop_while_recording_waits_until_the_take_is_saved() -> None:
     box = PanelBox(answers=False).started()
     box.press()
