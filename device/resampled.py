@@ -55,9 +55,7 @@ class Resampled(Generic[T]):
 
     def __init__(self, source: Source[T], source_hz: int, rate_hz: int) -> None:
         self.rate_hz = rate_hz
-        delays_s = [_look_ahead_s(_stream(source_hz, rate_hz, way), source_hz, rate_hz) for way in _WAYS]
-        self.delay_s = min(delays_s)
-        self._stream = _stream(source_hz, rate_hz, _WAYS[delays_s.index(self.delay_s)])
+        self._stream, self.delay_s = _promptest(source_hz, rate_hz)
         self._source = source
         self._source_per_sample = source_hz / rate_hz
         self._pulled = np.zeros(_MAX_PULL, np.float32)
@@ -106,7 +104,7 @@ class Converter:
 
     def __init__(self, source_hz: int, rate_hz: int) -> None:
         self._source_hz, self._rate_hz = source_hz, rate_hz
-        self._stream = _stream(source_hz, rate_hz, {"quality": "HQ"})
+        self._stream, _ = _promptest(source_hz, rate_hz)
         self._n_in = self._n_out = 0
 
     def convert(self, samples: Float32, time_s: float) -> tuple[Float32, float]:
@@ -129,6 +127,13 @@ class Converter:
         self._n_in += len(samples)
         self._n_out += len(converted)
         return converted, given_s
+
+
+def _promptest(source_hz: int, rate_hz: int) -> tuple[Any, float]:
+    """Give the stream that has to look ahead the least, and how far, in seconds."""
+    delays_s = [_look_ahead_s(_stream(source_hz, rate_hz, way), source_hz, rate_hz) for way in _WAYS]
+    delay_s = min(delays_s)
+    return _stream(source_hz, rate_hz, _WAYS[delays_s.index(delay_s)]), delay_s
 
 
 def _stream(source_hz: int, rate_hz: int, way: dict[str, Any]) -> Any:

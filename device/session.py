@@ -21,6 +21,8 @@ from device.station import Station
 POLL_S = 0.05
 READY_S = 30.0
 """A camera or an input that has given nothing by then is given up."""
+AHEAD_S = 0.5
+"""An end that is known is told so long before."""
 SAVE_S = 60.0
 """A disk that has not taken the end of a take by then is given up."""
 
@@ -127,7 +129,7 @@ class Session:
             raise self._trouble or TakeError("nothing was recorded: it was stopped before there were frames and sound")
         if not self._is_ending:
             self._is_ending = True
-            self._deadline_s = time.monotonic() + SAVE_S
+            self._deadline_s = max(time.monotonic(), end_s or 0.0) + SAVE_S
             self._recorder.stop(end_s)
 
     def close(self) -> None:
@@ -184,7 +186,8 @@ class Session:
 
     def _end_if_due(self) -> None:
         assert self.begin_s is not None  # noqa: S101 - it has begun
-        if self._settings.seconds is not None and self.recorded_s >= self._settings.seconds:
+        # Ahead of the time, so that nothing has been written that lies behind it.
+        if self._settings.seconds is not None and self.recorded_s >= self._settings.seconds - AHEAD_S:
             self.stop(self.begin_s + self._settings.seconds)
         elif self.microphone.is_over:
             ring = self.microphone.ring

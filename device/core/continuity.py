@@ -60,14 +60,16 @@ class Continuity:
         int
             Samples to fill in with silence; negative: that many of the piece are too many, and to be left out.
         """
-        if self._is_new:
-            self._origin_s, self._is_new = time_s - self.n_samples / self._rate_hz, False
+        is_new, self._is_new = self._is_new, False
+        if is_new:
+            self._origin_s = time_s - self.n_samples / self._rate_hz
             self._begin_window()
         late_s = time_s - self.next_s
         missing = 0
-        if not follows and not self._is_first_window:
+        if not follows and not is_new:
             missing = max(0, round(late_s * self._rate_hz))
             self._begin_window()
+            self._is_first_window = False
         elif self._is_first_window and late_s < 0.0:
             self._origin_s += late_s  # The pieces before were late: there is nothing yet that hangs on their time.
         else:
