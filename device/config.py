@@ -221,6 +221,32 @@ class StickConfig:
 
 
 @dataclass(frozen=True)
+class PanelConfig:
+    """Button and LED: what presses do, and where the pins are; an empty pin is none."""
+
+    mode: Annotated[str, OneOf(("full", "installation"))]
+    record: bool
+    cancel: bool
+    next_model: bool
+    power_off: bool
+    safe_mode: bool
+    debounce_s: Annotated[float, Range(0.001, 0.2)]
+    hold_s: Annotated[float, Range(0.3, 60)]
+    power_off_s: Annotated[float, Range(0.3, 60)]
+    fault_patience_s: Annotated[float, Range(0, 3600)]
+    saving_limit_s: Annotated[float, Range(1, 600)]
+    safe_s: Annotated[float, Range(1, 86400)]
+    factory: Annotated[str, OneOf(("auto", "lgpio", "gpiod", "rpigpio", "pigpio", "native", "mock"))]
+    chip: str
+    button: str
+    button_pull: Annotated[str, OneOf(("up", "down", "none"))]
+    button_pressed: Annotated[str, OneOf(("low", "high"))]
+    led: str
+    led_lit: Annotated[str, OneOf(("low", "high"))]
+    mock_control: str
+
+
+@dataclass(frozen=True)
 class CaptureConfig:
     """What is recorded, and what is heard meanwhile; `channel` 0 is the mean of all."""
 
@@ -259,6 +285,7 @@ class Config:
     faults: FaultsConfig
     stick: StickConfig
     capture: CaptureConfig
+    panel: PanelConfig
     origins: dict[str, str]
 
 
@@ -278,6 +305,7 @@ _SECTIONS: dict[str, type] = {
     "engine": EngineConfig,
     "room": RoomConfig,
     "capture": CaptureConfig,
+    "panel": PanelConfig,
     "state": StateConfig,
     "store": StoreConfig,
     "hours": HoursConfig,

@@ -34,7 +34,7 @@ _PULLS = {"up": True, "down": False, "none": None}
 
 
 def open_panel(pins: PanelPins, on_edge: OnEdge, board: Path = BOARD) -> PanelEdge:
-    """Open button and LED, or none where there are no pins.
+    """Open button and LED, or none on a machine whose pins nobody has named.
 
     Parameters
     ----------
@@ -48,8 +48,6 @@ def open_panel(pins: PanelPins, on_edge: OnEdge, board: Path = BOARD) -> PanelEd
     PanelError
         A pin or its driver cannot be used; the message says which.
     """
-    if not pins.button and not pins.led:
-        return NoPanel("no pins are configured")
     name = pins.factory if pins.factory != "auto" else _usual_factory(board)
     if not name:
         return NoPanel("this is no Raspberry Pi; for pins of another board set panel.factory, chip, button and led")

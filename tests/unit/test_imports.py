@@ -34,6 +34,8 @@ HOMES = {
     "alsaaudio": ("device/edges/audio_alsa_open.py",),
     "tflite_runtime": ("device/edges/model_tflite.py",),
     "ai_edge_litert": ("device/edges/model_tflite.py",),
+    "gpiozero": ("device/edges/panel_gpiozero.py", "device/edges/panel_mock.py", "device/edges/pins_gpiod.py"),
+    "gpiod": ("device/edges/pins_gpiod.py",),
     "systemd": ("device/edges/service_systemd.py",),
     "soxr": ("device/resampled.py", "trainer/"),
     **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm"), ("trainer/",)),
