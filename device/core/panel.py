@@ -248,8 +248,7 @@ class Panel:
         return given
 
     def _enter(self, state: State) -> None:
-        if state is not self.state:
-            self.state, self._entered_s = state, self._now_s
+        self.state, self._entered_s = state, self._now_s
         if state not in (State.RECORDING, State.SAVING):
             self.take_begins_s, self._later = None, frozenset()
             if self._afterwards is not None:

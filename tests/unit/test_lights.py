@@ -37,6 +37,23 @@ def test_no_light_is_taken_for_another_whenever_one_looks(is_dimmed: bool) -> No
     assert alike == []
 
 
+def stretches(light: Light) -> list[tuple[bool, float]]:
+    """One period as who looks sees it: for how long it is on and off by turns, beginning with on."""
+    grains = watched(light, is_dimmed=False)[: round(min(period_s(light), WATCHED_S) / GRAIN_S)] > 0.5
+    turns = [(is_on, len(list(group)) * GRAIN_S) for is_on, group in itertools.groupby(grains)]
+    if len(turns) > 1 and turns[0][0] == turns[-1][0]:  # It goes round.
+        turns = [(turns[0][0], turns[0][1] + turns.pop()[1]), *turns[1:]]
+    return turns if turns[0][0] or len(turns) == 1 else turns[1:] + turns[:1]
+
+
+def test_no_two_lights_differ_by_a_little_haste_alone() -> None:
+    for one, other in itertools.combinations(Light, 2):
+        turns, others = stretches(one), stretches(other)
+        if len(turns) == len(others) and turns[0][0] == others[0][0]:
+            ratios = [ours[1] / theirs[1] for ours, theirs in zip(turns, others, strict=True)]
+            assert max(max(ratios), 1.0 / min(ratios)) > 1.6, (one, other)
+
+
 def test_every_state_has_a_light_of_its_own_and_every_light_is_explained() -> None:
     assert {Light(state.value) for state in State} < set(Light)
     assert set(SEEN) == set(PATTERNS) == set(Light)

@@ -93,6 +93,11 @@ def test_a_spike_shorter_than_the_debounce_time_never_was(is_down: bool) -> None
     assert presses.is_holding is not is_down
 
 
+def test_a_level_that_is_told_again_and_again_counts_from_when_it_began() -> None:
+    told = [(BEGIN_S + 0.01 * index, True) for index in range(290)] + [(BEGIN_S + 3.1, False)]
+    assert [press for _, press in heard(quiet(), told, BEGIN_S + 20.0)] == [Press.HOLD]
+
+
 def test_edges_that_are_heard_late_are_judged_by_their_own_times() -> None:
     presses = quiet()
     presses.pass_time(BEGIN_S + 0.7)  # The driver was late: this has happened already.
