@@ -26,6 +26,8 @@ PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
 # OpenCV wants the libraries, musicalgestures ffmpeg; PulseAudio is a sound card in real time. All serve tests only.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),pulseaudio pulseaudio-utils libasound2-plugins)
+# systemd-analyze reads the units.
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),systemd)
 # The trainer's report is looked at in a browser, of which any will do.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),$(if $(shell command -v chromium || command -v google-chrome),,chromium))
 PACKAGES_PYTHON := python3 python3-venv python3-dev

@@ -32,7 +32,7 @@ EOF
 }
 
 readonly NAME=dance-sampler
-readonly FILES=(device deploy systemd requirements-device.txt README.md LICENSE)
+readonly FILES=(device deploy systemd dance_sampler.dist-info requirements-device.txt README.md LICENSE)
 readonly DROP_INS=etc/systemd/system/$NAME.service.d
 readonly MIB_NEEDED=1200
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -68,6 +68,7 @@ def main(args: argparse.Namespace) -> int:
     if args.still is not None:
         with _noted(failures):
             _save_still(args.still, config)
+    sys.stdout.flush()  # so that this stands last in a pipe, too
     for failure in failures:
         print(f"Still to do: {failure}", file=sys.stderr)
     return 1 if failures else 0
