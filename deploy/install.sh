@@ -321,8 +321,9 @@ set_up_devices() {
 }
 
 allow_network_if_needed() {
-    local webhook
-    webhook=$(program current config | sed -n '/^\[faults\]/,/^\[/s/^webhook = "\(.*\)".*/\1/p')
+    local webhook options=()
+    [ ! -e "$root/etc/$NAME/config.toml" ] || options=(--config "$root/etc/$NAME/config.toml")
+    webhook=$(program current config "${options[@]}" | sed -n '/^\[faults\]/,/^\[/s/^webhook = "\(.*\)".*/\1/p')
     if [ -n "$webhook" ]; then
         put "$root/opt/$NAME/current/systemd/network.conf" "$DROP_INS/network.conf"
     elif [ -e "$root/$DROP_INS/network.conf" ]; then
