@@ -7,6 +7,7 @@ import sys
 from device.cli import Command, run
 
 COMMANDS = {
+    "run": Command("device.run_command", "run the box: systemd starts it, and it performs"),
     "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
     "capture": Command("device.capture_command", "record a take: a dance and its music, to learn from"),
     "calibrate": Command("device.calibrate", "look at the room before a show: noise, light, how tall dancers are"),
@@ -15,7 +16,7 @@ COMMANDS = {
     "setup": Command("device.setup_command", "find the sound card and the camera, write their names down, try both"),
     "config": Command("device.config", "print the configuration that holds"),
     "models": Command("device.models_command", "list, verify and install bundles"),
-    "takes": Command("device.takes_command", "list and verify takes"),
+    "takes": Command("device.takes_command", "list, verify, salvage and export takes"),
 }
 
 if __name__ == "__main__":

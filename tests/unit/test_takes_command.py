@@ -95,6 +95,44 @@ def test_what_cannot_be_salvaged_is_to_be_deleted(
     assert "nothing can be salvaged: delete it" in capsys.readouterr().err
 
 
+def test_what_is_being_recorded_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = TakeWriter(tmp_path, MotionSettings(), RATE_HZ, {})
+    assert takes("verify", "--takes", tmp_path) == 0
+    assert capsys.readouterr().out == f"{writer.path}  recording: it is being recorded\n"
+    assert takes("salvage", writer.path) == 1
+    assert "is being recorded: stop the recording" in capsys.readouterr().err
+    writer.close()
+    assert takes("verify", "--takes", tmp_path) == 1
+
+
+def test_a_cancelled_take_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = record(tmp_path, finish=False)
+    (path / "take.json.part").unlink()
+    writer = TakeWriter(tmp_path, MotionSettings(), RATE_HZ, {})
+    writer.add_columns(np.ones((10, 112), np.float32), np.arange(10) / 50.0)
+    writer.add_sound(np.zeros(1000, np.int16), 0.0)
+    writer.finish(cancelled=True, level_dbfs=-20.5)
+    takes("list", "--takes", tmp_path)
+    assert capsys.readouterr().out.splitlines()[1].endswith("  cancelled")
+    takes("list", "--takes", tmp_path, "--json")
+    row = json.loads(capsys.readouterr().out)["takes"][1]
+    assert (row["cancelled"], row["notes"]) == (True, {"level_dbfs": -20.5})
+
+
+def test_the_boxs_own_takes_are_meant_when_no_folder_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[state]\nfolder = "{tmp_path}"\n')
+    assert takes("list", "--config", config) == 2
+    assert f"{tmp_path / 'takes'} is not a folder" in capsys.readouterr().err
+    path = record(tmp_path / "takes")
+    assert takes("list", "--config", config) == 0
+    assert str(path) in capsys.readouterr().out
+    assert takes("export", "--config", config, "--to", tmp_path / "copy") == 0
+    assert (tmp_path / "copy" / "0001" / "take.json").exists()
+
+
 def test_no_takes_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert takes("list", "--takes", tmp_path) == 0
     assert capsys.readouterr().out == f"no takes in {tmp_path}\n"
