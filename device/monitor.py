@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from device.core.glide import Glide, by_power
 from device.edges.model import Float32
 from device.sound_ring import SoundRing
 
@@ -85,9 +86,9 @@ class Monitor:
         self._fraction: Float32 = np.zeros(n_max, np.float32)
         self._points: Float32 = np.zeros((4, n_max), np.float32)
         self._scratch: Float32 = np.zeros(n_max, np.float32)
-        n_ramp = round(RAMP_S * ring.rate_hz)
-        self._ramp: Float32 = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n_ramp) + 0.5) / n_ramp)).astype(np.float32)
-        self._down: Float32 = self._ramp[::-1].copy()
+        self._gate = Glide(ring.rate_hz, n_max, by_power, place=0.0)
+        self._n_ramp = math.ceil(RAMP_S * ring.rate_hz) + 1
+        self._is_falling = False
 
     @property
     def delay_s(self) -> float:
@@ -96,7 +97,7 @@ class Monitor:
 
     def stop(self) -> None:
         """Forget where it was, and what came too late: it is not listened to for now."""
-        self._place, self._margin_s = None, self._least_margin_s
+        self._place, self._is_falling, self._margin_s = None, False, self._least_margin_s
 
     def fill(self, block: Float32) -> None:
         """Fill a block with the next samples; silence where there are none.
@@ -108,49 +109,52 @@ class Monitor:
         """
         if self._place is None:
             self._begin(block)
-            return
-        should_be = self._should_be(len(block))
-        self._distance_s += (len(block) / (SLOW_S * self._rate_hz)) * (
-            (should_be - self._place) / self._rate_hz - self._distance_s
-        )
-        if abs(self._distance_s) > LARGEST_S or not self._read(self._place, block, self._step(), len(self._ramp)):
-            self._fall_silent(self._place, block)
+        elif self._is_falling:
+            self._fall(self._place, block)
+        else:
+            self._go_on(self._place, block)
 
     def _begin(self, block: Float32) -> None:
         """Rise from silence, if there is sound where it should be."""
         block.fill(0.0)
-        if self._ring.n_blocks == 0:
-            return
-        place = math.floor(self._should_be(len(block)))
-        if self._read(float(place), block, 1.0, len(self._ramp)):
-            ramp = self._fitting(self._ramp, len(block))
-            np.multiply(block[: len(ramp)], ramp, out=block[: len(ramp)])
+        if self._ring.n_blocks and self._read(math.floor(self._should_be(len(block))), block, 1.0, self._n_ramp):
+            self._gate.send(0.0, at_once=True)
+            self._gate.send(1.0)
+            self._gate.apply(block, RAMP_S)
             self._distance_s = 0.0
 
-    def _fall_silent(self, place: float, block: Float32) -> None:
-        """Play what there is to the end of a ramp; afterwards begin anew."""
-        if self._is_late(place, len(block)):
+    def _go_on(self, place: float, block: Float32) -> None:
+        n = len(block)
+        distance_s = (self._should_be(n) - place) / self._rate_hz
+        self._distance_s += n / (SLOW_S * self._rate_hz) * (distance_s - self._distance_s)
+        if abs(self._distance_s) <= LARGEST_S and self._read(place, block, self._step(), self._n_ramp):
+            self._gate.apply(block, RAMP_S)
+            return
+        if self._is_late(place, n):
             self.n_gaps += 1
             self._margin_s = min(max(LARGEST_MARGIN_S, self._least_margin_s), self._margin_s + LATER_S)
-        ramp = self._fitting(self._down, len(block))
-        n = len(ramp)
+        self._is_falling = True
+        self._gate.send(0.0)
+        self._fall(place, block)
+
+    def _fall(self, place: float, block: Float32) -> None:
+        """Play the ramp's length that was spared, to silence; afterwards begin anew."""
+        n = min(len(block), self._n_ramp)
         block[n:] = 0.0
         if self._read(place, block[:n], 1.0, 0):
-            np.multiply(block[:n], ramp, out=block[:n])
+            self._gate.apply(block[:n], RAMP_S)
         else:
             block.fill(0.0)
-        self._place = None
-
-    def _fitting(self, ramp: Float32, n: int) -> Float32:
-        """Make a ramp no longer than a block."""
-        return ramp[:: -(-len(ramp) // n)]
+            self._gate.send(0.0, at_once=True)
+        if self._gate.is_silent:
+            self._place, self._is_falling = None, False
 
     def _is_late(self, place: float, n: int) -> bool:
-        return place + n + _AFTER + len(self._ramp) > self._ring.n_blocks * self._ring.block
+        return place + n + _AFTER + self._n_ramp > self._ring.n_blocks * self._ring.block
 
     def _should_be(self, n: int) -> float:
         """Find the sample that should be heard now, a block of either card, a ramp and the margin behind the newest."""
-        late = n + self._ring.block + len(self._ramp) + _AFTER + self._margin_s * self._rate_hz
+        late = n + self._ring.block + self._n_ramp + _AFTER + self._margin_s * self._rate_hz
         newest = self._ring.n_blocks - 1
         newest_s = self._ring.time_s(newest)
         return newest * self._ring.block + (self._now_s() - newest_s) * self._rate_hz - late
