@@ -11,6 +11,7 @@ COMMANDS = {
     "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
     "capture": Command("device.capture_command", "record a take: a dance and its music, to learn from"),
     "calibrate": Command("device.calibrate", "look at the room before a show: noise, light, how tall dancers are"),
+    "check": Command("device.check_command", "try each part of the box: a verdict, and what to do"),
     "status": Command("device.status_command", "what the running box says of itself"),
     "stick": Command("device.stick_command", "copy takes to a USB stick, and install a signed bundle from it"),
     "setup": Command("device.setup_command", "find the sound card and the camera, write their names down, try both"),

@@ -140,7 +140,7 @@ def duration(seconds: float) -> str:
 
 
 def _db(level: float | None) -> str:
-    return "silent" if level is None or level < -120.0 else f"{level:.0f} dBFS"
+    return "silent" if level is None or level <= -119.5 else f"{level:.0f} dBFS"
 
 
 def _meter(level: float | None, n_cells: int = 20) -> str:

@@ -34,7 +34,7 @@ SNAPSHOT: dict[str, Any] = {
     "n_dropped_frames": 4,
     "n_card_losses": 1,
     "n_restarts": {"camera": 3, "sound": 0, "model": 0},
-    "levels_dbfs": {"output": None, "input": -12.3},
+    "levels_dbfs": {"output": -120.0, "input": -12.3},
     "take": {"number": 7, "seconds": 65.0, "level": -30.0},
     "disk": {"free_bytes": 12.5e9, "reserve_bytes": 0.5e9, "seconds_left": 90_000},
     "temperature_c": 61.2,
