@@ -9,6 +9,7 @@ import numpy as np
 from device.core.ring import Ring
 from device.process import Part, run_part
 from device.shared import Bell, Layout, SharedArrays, fence
+from device.sound_ring import SoundRing
 
 N_SLOTS, N_VALUES = 3, 2048
 RECORDS: Layout = {"n": ((1,), "i8"), "serial": ((N_SLOTS,), "i8"), "values": ((N_SLOTS, N_VALUES), "i8")}
@@ -42,3 +43,14 @@ def _ring_back(part: Part, there: Bell, back: Bell) -> None:
             back.ring()
         if part.connection.poll():
             part.say("heard", part.hear()[0])
+
+
+def sound_writing_main(part: Part, ring: SoundRing) -> None:
+    """Write blocks as fast as it can, each full of its own number."""
+    run_part("writer", part, partial(_write_sound, ring))
+
+
+def _write_sound(ring: SoundRing) -> None:
+    while True:
+        serial = ring.n_blocks
+        ring.put(np.full(ring.block, serial % 1000, np.float32), float(serial))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from device.edges.audio import AudioOutput
 from device.edges.audio_fake import FakeOutput
 from device.edges.model import Float32
 from device.mixer import Mixer
+from device.monitor import Monitor
 from device.paced import PacedOutput
 from device.performance import Meter, meter_layout
 from device.realtime import Urgency
@@ -26,11 +29,13 @@ from device.sound_process import (
     LARGEST_LEAD_S,
     STOP_SOFTLY,
     AbandonedError,
+    ListeningPlan,
     SoundLoop,
     SoundSetup,
     VoicePlan,
     build_source,
 )
+from device.sound_ring import SoundRing
 from device.tape import Tape, tape_layout
 from tests.hand_clock import HandClock
 
@@ -41,7 +46,16 @@ SYNTH = SynthSettings(n_fft=256, hop=32)
 class Desk:
     """A loop with all that it needs, in this process."""
 
-    def __init__(self, output: AudioOutput, clock: HandClock, *, is_clip: bool = False, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        output: AudioOutput,
+        clock: HandClock,
+        *,
+        is_clip: bool = False,
+        seconds: float = 0.0,
+        listening: ListeningPlan | None = None,
+        dimmed: float = 0.0,
+    ) -> None:
         self.control, memory = SharedArrays(CONTROL), SharedArrays(meter_layout())
         tape = SharedArrays(tape_layout(4, RATE_HZ, 5.0))
         self.control["n_total"][0] = round(seconds * RATE_HZ)
@@ -49,7 +63,9 @@ class Desk:
         self.started = Bell()
         scores = SharedArrays(score_layout(SYNTH.n_bins, 1))
         self.scores = SharedScores(scores, 50.0, clock.now_s)
-        self.mixer = Mixer(RATE_HZ)
+        self.control["dimmed"][0] = dimmed
+        monitor = None if listening is None else Monitor(listening.ring, 4096, listening.margin_s, now_s=clock.now_s)
+        self.mixer = Mixer(RATE_HZ, monitor=monitor)
         self.mixer.take_over(build_source(VoicePlan(0, scores, 50.0, SYNTH, 0, 0.18, 0.0), RATE_HZ))
         setup = SoundSetup(
             lambda: nullcontext(output),
@@ -59,6 +75,7 @@ class Desk:
             tape,
             0.9,
             Urgency(0, lock_memory=False),
+            listening,
         )
         self.loop = SoundLoop(output, self.mixer, setup, clock)
 
@@ -203,3 +220,82 @@ def test_each_frame_that_is_heard_is_counted_once_with_its_delays() -> None:
     assert histograms["synth"].n == desk.meter.count("n_blocks")
     # Then it has waited for the room of one more, and seen that it was the end.
     assert desk.meter.time_s("last_block_s") == pytest.approx(clock.time_s - period_ms / 1000.0, abs=1e-6)
+
+
+class Conducted(FakeOutput):
+    """A card that does something at certain blocks: what the parent would do meanwhile."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__()
+        self.cues: dict[int, Callable[[], None]] = {}
+        self._clock = clock
+
+    def write(self, block: Float32) -> None:
+        super().write(block)
+        self.cues.get(self.n_blocks, lambda: None)()
+
+
+def rms(sound: Float32) -> float:
+    return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
+
+
+def test_a_level_that_is_set_fades_in_its_time_and_its_peak_is_said() -> None:
+    clock = HandClock()
+    card = Conducted(clock)
+    desk = Desk(PacedOutput(card, clock), clock, seconds=3.0)
+    desk.say(clock.time_s)
+
+    def dim() -> None:
+        desk.control["dim_s"][0], desk.control["dimmed"][0] = 0.5, 1.0
+
+    card.cues[375] = dim  # after a second
+    loud: list[float] = []
+    card.cues[370] = lambda: loud.append(desk.meter.level_dbfs("output_peak"))
+    desk.loop.run()
+    before, after = card.played[24_000:48_000], card.played[round(1.55 * RATE_HZ) :]
+    assert rms(before) > 0.01
+    assert not after.any()
+    assert np.abs(card.played[round(1.3 * RATE_HZ) : round(1.4 * RATE_HZ)]).max() > 0.0
+    # Written block by block, the peak is that of the highest of late.
+    assert loud[0] == pytest.approx(20 * np.log10(np.abs(before).max()), abs=1.0)
+    # Two seconds less the fade's loud part ago it was as loud.
+    assert loud[0] - 41.0 < desk.meter.level_dbfs("output_peak") < loud[0] - 25.0
+
+
+def test_a_sound_that_begins_while_all_is_dimmed_begins_in_silence() -> None:
+    clock, output = HandClock(), FakeOutput()
+    desk = Desk(PacedOutput(output, clock), clock, seconds=0.5, dimmed=1.0)
+    desk.control["dim_s"][0] = 8.0
+    desk.say(clock.time_s)
+    desk.loop.run()
+    assert len(output.played) == RATE_HZ // 2
+    assert not output.played.any()
+
+
+@pytest.mark.parametrize(("model_plays", "monitor"), [(False, True), (True, False), (True, True), (False, False)])
+def test_while_it_listens_the_plan_s_sounds_are_heard_and_the_model_s_afterwards(
+    model_plays: bool, monitor: bool
+) -> None:
+    clock, ring = HandClock(), SoundRing(RATE_HZ, 128)
+    plan = ListeningPlan(ring, 1.0, 0.004, is_input_heard=monitor, is_model_heard=model_plays)
+    card = Conducted(clock)
+    desk = Desk(PacedOutput(card, clock), clock, seconds=3.0, listening=plan)
+    desk.say(clock.time_s)
+
+    def hear() -> None:
+        while ring.n_blocks == 0 or ring.time_s(ring.n_blocks - 1) + 2 * 128 / RATE_HZ <= clock.time_s:
+            ring.put(np.full(128, 0.25, np.float32), 1000.0 + ring.n_blocks * 128 / RATE_HZ)
+
+    def listen(on: int) -> None:
+        desk.control["listens"][0] = on
+
+    card.cues = dict.fromkeys(range(2000), hear)
+    card.cues[375], card.cues[750] = partial(listen, 1), partial(listen, 0)
+    desk.loop.run()
+    parts = [card.played[round(from_s * RATE_HZ) : round((from_s + 0.6) * RATE_HZ)] for from_s in (0.3, 1.3, 2.3)]
+    before, meanwhile, after = parts
+    for part in (before, after):
+        assert abs(float(np.mean(part))) < 0.02
+        assert rms(part) > 0.01
+    assert float(np.mean(meanwhile)) == pytest.approx(0.25 if monitor else 0.0, abs=0.02)
+    assert (float(np.std(meanwhile)) > 0.01) == model_plays
