@@ -7,7 +7,6 @@ version of each name that was ever installed. What begins with a dot is on its w
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator
@@ -15,31 +14,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from device.bundle_folder import list_bundle, read_plain_file
 from device.config import Config
-from device.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILES
-from device.core.errors import BundleError, ModelError
-from device.disk import free_bytes
+from device.core.errors import BundleError
 from device.files import (
     explained,
     link_synced,
-    make_folder,
     make_folders,
     remove_file,
     remove_tree,
-    rename_synced,
     sync_path,
-    write_synced,
 )
 from device.locks import FolderLock
+from device.model_copy import N_DIGITS, copy_bundle, model_problem, name_of, take_away
 from device.model_index import Index, load_index, save_index
-from device.models import FACTORY, BundleFiles, choose_runtime, read_bundle, read_manifest, run_bundle
+from device.models import FACTORY, BundleFiles, read_bundle, read_manifest
 from device.state import models_folder, state_problem
 
 CURRENT = "current"
-N_DIGITS = 16
-LEFT_FREE_BYTES = 32_000_000
-"""A model that would leave less room on the card is not installed: the box's own small files need some."""
 _NAME = re.compile(rf"[0-9a-f]{{{N_DIGITS}}}")
 _log = logging.getLogger(__name__)
 
@@ -115,12 +106,12 @@ def install_bundle(
     if problem := state_problem(state):
         raise BundleError(f"no model can be installed: {problem}")
     with _at_work(state) as models:
-        path = models / _digest(source)
+        path = models / name_of(source)
         index = _known(state)
         _check_version(index, files, path, allow_downgrade=allow_downgrade)
-        is_new = _problem(path) is not None
+        is_new = model_problem(path) is not None
         if is_new:
-            _copy(source, path, allowed_signers if require_signature else None)
+            copy_bundle(source, path, allowed_signers if require_signature else None)
         save_index(models, index.with_model(path.name, files.manifest.name, files.manifest.version))
         switch_current(state, path)
         removed = _prune(state, n_kept, in_use)
@@ -142,7 +133,7 @@ def switch_current(state: Path, path: Path) -> None:
             if models.is_dir():
                 sync_path(models)
             return
-        if problem := _problem(path):
+        if problem := model_problem(path):
             raise BundleError(problem)
         link_synced(models / CURRENT, path.name)
 
@@ -152,7 +143,7 @@ def current_bundle(state: Path) -> Path:
     path = _linked(state)
     if path is None:
         return FACTORY
-    if problem := _problem(path):
+    if problem := model_problem(path):
         _log.error("the factory's model plays instead of the installed one: %s", problem)
         return FACTORY
     return path
@@ -161,7 +152,7 @@ def current_bundle(state: Path) -> Path:
 def current_problem(state: Path) -> str | None:
     """Say why the factory's model plays though another was made current; None if all is well."""
     path = _linked(state)
-    return None if path is None else _problem(path)
+    return None if path is None else model_problem(path)
 
 
 def chosen_bundle(config: Config) -> Path:
@@ -191,7 +182,9 @@ def next_bundle(state: Path, current: Path) -> Path:
     """
     around = [FACTORY, *installed_bundles(state)]
     start = around.index(current) + 1 if current in around else 0
-    return next(path for path in [*around[start:], *around[:start], FACTORY] if path == FACTORY or not _problem(path))
+    return next(
+        path for path in [*around[start:], *around[:start], FACTORY] if path == FACTORY or not model_problem(path)
+    )
 
 
 @contextmanager
@@ -234,59 +227,18 @@ def _check_version(index: Index, files: BundleFiles, path: Path, *, allow_downgr
         )
 
 
-def _copy(source: Path, path: Path, allowed_signers: Path | None) -> None:
-    """Copy a bundle so that it is at `path` as a whole, known to the disk, checked and played there, or not at all."""
-    new = path.with_name(f".new-{path.name}")
-    contents = _contents(source)
-    if free_bytes(path.parent) < sum(map(len, contents.values())) + LEFT_FREE_BYTES:
-        raise BundleError(f"the card of {path.parent} is full: carry takes away, then delete them here")
-    try:
-        make_folder(new)
-        for name, data in contents.items():
-            write_synced(new / name, data)
-        sync_path(new)
-        if _digest(new) != path.name:
-            raise BundleError(f"bundle {source} changed while it was read: send the bundle again")
-        _play(new, read_bundle(new, allowed_signers))
-        if path.exists():  # and damaged
-            _take_away(path)
-        rename_synced(new, path)
-    except (OSError, BundleError, ModelError):
-        remove_tree(new)
-        raise
-
-
-def _contents(source: Path) -> dict[str, bytes]:
-    largest = dict.fromkeys(MODEL_FILES.values(), MAX_MODEL_BYTES)
-    return {name: read_plain_file(source, name, largest.get(name, MAX_MANIFEST_BYTES)) for name in list_bundle(source)}
-
-
-def _play(path: Path, files: BundleFiles) -> None:
-    """Make sure that each variant repeats its golden examples on the runtime that this box uses."""
-    runtime = choose_runtime()
-    for variant in MODEL_FILES:
-        run_bundle(path, files, variant, runtime)
-
-
 def _prune(state: Path, n_kept: int, in_use: Collection[Path]) -> tuple[Path, ...]:
     current = _linked(state)
     others = [path for path in installed_bundles(state) if path != current and path not in in_use]
     removed = others[: max(len(others) - n_kept, 0)]
     for path in removed:
-        _take_away(path)
+        take_away(path)
     if removed:
         models = models_folder(state)
         gone = {path.name for path in removed}
         index = load_index(models)
         save_index(models, replace(index, order=tuple(name for name in index.order if name not in gone)))
     return tuple(removed)
-
-
-def _take_away(path: Path) -> None:
-    """Remove a model: its name goes first, so that no part of it is ever taken for a model."""
-    old = path.with_name(f".old-{path.name}")
-    rename_synced(path, old)
-    remove_tree(old)
 
 
 def _linked(state: Path) -> Path | None:
@@ -296,18 +248,3 @@ def _linked(state: Path) -> Path | None:
     except OSError:
         return None
     return models_folder(state) / name
-
-
-def _problem(path: Path) -> str | None:
-    """Say what is wrong with an installed model; None if it is whole and the one that its name says."""
-    try:
-        read_bundle(path)
-        if _digest(path) != path.name:
-            return f"bundle {path} is not the one that was installed there: install it again"
-    except BundleError as error:
-        return str(error)
-    return None
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(read_plain_file(path, MANIFEST, MAX_MANIFEST_BYTES)).hexdigest()[:N_DIGITS]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from device import files
 from tests.power_cut import box as doings
 from tests.power_cut.box import Box, Promised, cheap_syncs, problems
 from tests.power_cut.disk import cut_everywhere
@@ -86,6 +88,50 @@ def test_nothing_that_was_promised_is_lost_wherever_the_power_is_cut(tmp_path: P
 
 def test_the_power_is_cut_often_enough(tmp_path: Path) -> None:
     assert sum(watched(tmp_path / doing, doing).disk.n_changes for doing in DOINGS) >= LEAST_CUTS
+
+
+WRITERS = (
+    "chunk_file", "disk", "files", "locks", "model_copy", "model_index", "model_store", "rooms", "starts", "state",
+    "store", "take_export", "take_numbers", "take_reader", "take_tables", "take_writer",
+)  # fmt: skip
+CHANGES = {
+    "copyfile", "copytree", "fsync", "hardlink_to", "link", "makedirs", "mkdir", "move", "remove", "removedirs",
+    "rename", "rmdir", "rmtree", "symlink", "symlink_to", "touch", "truncate", "unlink", "write_bytes", "write_text",
+}  # fmt: skip
+
+
+def changes_of_a_disk(source: str) -> list[str]:
+    """Give the calls in a source that change a disk, but for those of `os` in the one file whose `os` is watched."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name, of = node.func.attr, ast.unparse(node.func.value)
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            modes = [each.value for each in given if isinstance(each, ast.Constant)]
+            is_path_replaced = name == "replace" and len(node.args) == 1
+            is_written = (
+                name == "open"
+                and of != "tarfile"
+                and any(isinstance(mode, str) and set(mode) & set("wax+") for mode in modes)
+            )
+            if name in CHANGES or is_path_replaced or is_written:
+                found.append(f"{of}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_store_changes_the_disk_in_one_place_only(name: str) -> None:
+    found = changes_of_a_disk((Path(files.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+    assert [call for call in found if not (name == "files" and call.startswith("os."))] == []
+    assert bool(found) == (name == "files")
+
+
+@pytest.mark.parametrize(
+    "call",
+    ['a.open("wb")', "a.write_text(b)", "new.replace(a)", "shutil.rmtree(a)", 'path.open(mode="x")', "a.unlink()"],
+)
+def test_a_call_that_changes_a_disk_is_found(call: str) -> None:
+    assert len(changes_of_a_disk(call)) == 1
 
 
 REPLACING = ["installs", "learns_the_room", "starts_again_and_again"]

@@ -19,7 +19,8 @@ from device.core.golden import make_golden
 from device.core.motiongram import MotionSettings
 from device.core.room_profile import RoomProfile
 from device.core.synth import SynthSettings
-from device.model_store import N_DIGITS, current_bundle, install_bundle, installed_bundles, switch_current
+from device.model_copy import N_DIGITS
+from device.model_store import current_bundle, install_bundle, installed_bundles, switch_current
 from device.models import FACTORY, read_bundle, write_bundle
 from device.rooms import load_room, save_room
 from device.starts import n_failed_starts, note_healthy, note_start
@@ -216,7 +217,7 @@ def installs(box: Box) -> None:
     sent = box.disk.root.parent / "sent"
     sources = [bundle(sent, 1), bundle(sent, 2), bundle(sent, 3), bundle(sent, 1, "other")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("device.model_store.run_bundle", lambda *_: None)  # made of noise: nothing that could play
+        patch.setattr("device.model_copy.run_bundle", lambda *_: None)  # made of noise: nothing that could play
         for source in [*sources, sources[2]]:
             box.promise(models=(*box.promised.models, name_of(source)))
             install_bundle(source, box.state, allowed_signers=None, require_signature=False, n_kept=2)
@@ -267,10 +268,12 @@ def _problems(state: Path, promised: Promised) -> Iterator[str]:
         yield "the room is neither the old nor the new"
     yield from _problems_of_models(state, promised)
     salvage_all(state / "takes")
-    yield from _problems_of_takes(list_takes(state / "takes"), promised)
+    takes = list_takes(state / "takes")
+    yield from _problems_of_takes(takes, promised)
     for path in take_folders(state / "takes"):
         shutil.rmtree(path)
-    if int(allocate(state / "takes").name) <= promised.highest:
+    highest = max([promised.highest, *(take.number for take in takes)])
+    if int(allocate(state / "takes").name) <= highest:
         yield "a number is given twice"
 
 

@@ -17,8 +17,8 @@ from device.config import load_config
 from device.core.bundle import MANIFEST, MODEL_FILES
 from device.core.errors import BundleError
 from device.locks import FolderLock
+from device.model_copy import LEFT_FREE_BYTES
 from device.model_store import (
-    LEFT_FREE_BYTES,
     Installed,
     chosen_bundle,
     current_bundle,
@@ -266,11 +266,11 @@ def test_one_installation_at_a_time(state: Path, make: Make) -> None:
 def test_a_card_without_room_is_told(state: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make(1)
     size = sum(len(data) for data in contents(source).values())
-    monkeypatch.setattr("device.model_store.free_bytes", lambda _: size + LEFT_FREE_BYTES - 1)
+    monkeypatch.setattr("device.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES - 1)
     with pytest.raises(BundleError, match="is full"):
         install(source, state)
     assert current_bundle(state) == FACTORY
-    monkeypatch.setattr("device.model_store.free_bytes", lambda _: size + LEFT_FREE_BYTES)
+    monkeypatch.setattr("device.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES)
     install(source, state)
 
 

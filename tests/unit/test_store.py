@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -459,6 +460,28 @@ def test_a_full_disk_keeps_what_was_recorded(tmp_path: Path) -> None:
     take = Take.open(tmp_path / "0001")
     assert take.n_columns == 100
     assert np.array_equal(take.sound_at(0, 8192) * 32768, sound_of(8192))
+
+
+def test_what_a_failing_disk_lost_is_never_called_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tells of a failed sync once; the next succeeds, and the data is gone."""
+    writer = record(tmp_path, clock=ticking())
+    safe = writer.n_safe_columns
+    real, fails = os.fsync, iter([True])
+
+    def fsync(descriptor: int) -> None:
+        if next(fails, False):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr("device.files.os.fsync", fsync)
+    with pytest.raises(TakeError, match=r"Input/output error.*check the disk"):
+        writer.add_columns(columns_of(50), np.arange(100, 150) / FPS)
+    for go_on in (lambda: writer.add_columns(columns_of(8), np.arange(150, 158) / FPS), writer.finish):
+        with pytest.raises(TakeError, match="Input/output error"):
+            go_on()
+    assert writer.n_safe_columns == safe > 0
+    writer.close()
+    assert salvage(writer.path).n_columns >= safe
 
 
 def test_ten_minutes_are_one_take(tmp_path: Path) -> None:
