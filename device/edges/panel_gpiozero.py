@@ -51,7 +51,7 @@ def open_panel(pins: PanelPins, on_edge: OnEdge, board: Path = BOARD) -> PanelEd
     name = pins.factory if pins.factory != "auto" else _usual_factory(board)
     if not name:
         return NoPanel("this is no Raspberry Pi; for pins of another board set panel.factory, chip, button and led")
-    return GpiozeroPanel(pins, name, on_edge)
+    return GpiozeroPanel(pins, open_factory(name, pins.chip), name, on_edge)
 
 
 def _usual_factory(board: Path) -> str:
@@ -126,6 +126,8 @@ class GpiozeroPanel:
     Parameters
     ----------
     pins : PanelPins
+    factory : gpiozero.pins.Factory
+        Closed with the panel.
     factory_name : str
     on_edge : OnEdge
 
@@ -135,17 +137,16 @@ class GpiozeroPanel:
         A pin or its driver cannot be used.
     """
 
-    def __init__(self, pins: PanelPins, factory_name: str, on_edge: OnEdge) -> None:
-        self._pins, self._on_edge = pins, on_edge
+    def __init__(self, pins: PanelPins, factory: Any, factory_name: str, on_edge: OnEdge) -> None:
+        self._pins, self._factory, self._on_edge = pins, factory, on_edge
         self._telling = threading.Lock()
         self._closing = ExitStack()
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._factory = open_factory(factory_name, pins.chip)
-            self._closing.callback(self._factory.close)
+            self._closing.callback(factory.close)
             button = _opened("button", pins.button, self._open_button)
             led = _opened("led", pins.led, self._open_led)
-            if factory_name == "mock" and pins.mock_control:
+            if pins.mock_control and factory_name == "mock":
                 self._control(button, led)
             self._player = LightPlayer(partial(_set, led)) if led is not None else None
             if self._player is not None:

@@ -97,6 +97,8 @@ class GpiodPin(Pin):
     info : PinInfo
     """
 
+    when_changed: Any  # gpiozero's property, which it has not annotated
+
     def __init__(self, factory: GpiodFactory, info: PinInfo) -> None:
         super().__init__()
         self._factory, self._info, self._offset = factory, info, info.number

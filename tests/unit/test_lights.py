@@ -51,7 +51,7 @@ def test_no_two_lights_differ_by_a_little_haste_alone() -> None:
         turns, others = stretches(one), stretches(other)
         if len(turns) == len(others) and turns[0][0] == others[0][0]:
             ratios = [ours[1] / theirs[1] for ours, theirs in zip(turns, others, strict=True)]
-            assert max(max(ratios), 1.0 / min(ratios)) > 1.6, (one, other)
+            assert max(*ratios, 1.0 / min(ratios)) > 1.6, (one, other)
 
 
 def test_every_state_has_a_light_of_its_own_and_every_light_is_explained() -> None:
