@@ -34,6 +34,8 @@ class JpegGrey:
 
     def decode(self, data: bytes) -> Grey | None:
         """Give a picture's grey, 0 to 255, shape `size`, uint8; None if it is damaged or of another size."""
+        if not data:
+            return None  # To the decoder that would be the end of all pictures.
         try:
             (picture,) = self._decoder.decode(av.Packet(data))
         except (FFmpegError, ValueError):

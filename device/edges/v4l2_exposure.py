@@ -66,8 +66,10 @@ class V4l2Exposure:
             self._gain.value = round(low + (high - low) * min(max(share, 0.0), 1.0))
 
     def _find(self, name: ControlID) -> BaseControl | None:
+        """Give a control that can be set."""
         with suppress(KeyError):
-            return self._device.controls[name]
+            control = self._device.controls[name]
+            return control if control.is_writeable else None
         return None
 
     def _set(self, name: ControlID, value: int) -> bool:
@@ -78,6 +80,6 @@ class V4l2Exposure:
         try:
             control.value = value
         except OSError as error:
-            _log.info("the camera does not let %s be %d (%s)", name.name.lower(), value, error.strerror)
+            _log.info("the camera does not let %s be %d (%s)", name.name.lower(), value, error)
             return False
         return True

@@ -139,7 +139,7 @@ def test_a_damaged_profile_is_replaced(clips: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--camera", "picamera2"], 2, "this version cannot open the camera 'picamera2'"),
+        (["--camera", "v4l2:/dev/video99"], 1, "there is no camera /dev/video99"),
         (["--camera", "film:x"], 2, "there is no camera 'film:x'"),
         (["--camera", "file:absent.mkv"], 1, "there is no video absent.mkv"),
         (["--camera", "file:x", "--seconds", "0"], 2, "--seconds 0 is no length"),

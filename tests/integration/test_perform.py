@@ -190,9 +190,9 @@ def test_a_clip_that_is_cut_off_is_played_as_far_as_it_goes(bundle: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--camera", "picamera2"], 2, "picamera2"),
-        (["--camera", "v4l2:/dev/video0"], 2, "v4l2:/dev/video0"),
-        (["--camera", "gst:videotestsrc"], 2, "file:CLIP"),
+        (["--camera", "v4l2:/dev/video99"], 1, "there is no camera /dev/video99"),
+        (["--camera", "v4l2:/dev/null"], 1, "/dev/null is no camera"),
+        (["--camera", "gst:videotestsrc", "--clock", "virtual"], 2, "--clock virtual"),
         (["--camera", "magic:1"], 2, "no camera"),
         (["--camera", "file:"], 2, "no camera"),
         (["--camera", "file:missing.mp4"], 1, "missing.mp4"),
