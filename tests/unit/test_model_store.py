@@ -16,6 +16,7 @@ from device.cli import run
 from device.config import load_config
 from device.core.bundle import MANIFEST, MODEL_FILES
 from device.core.errors import BundleError
+from device.disk import free_bytes
 from device.locks import FolderLock
 from device.model_copy import LEFT_FREE_BYTES
 from device.model_store import (
@@ -204,18 +205,25 @@ def test_a_bundle_that_changes_while_it_is_read_is_refused(
 ) -> None:
     """A stick may be exchanged, or lie: what counts is what lies on the card, not what was seen on the stick."""
     source, other = make(1), make(2, "intruder")
+    whole = contents(source)
 
-    def read_then_swap(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
+    def read_then_damage(path: Path, allowed_signers: Path | None = None) -> BundleFiles:
         files = read_bundle(path, allowed_signers)
-        if path == source:
-            damage(source)
+        damage(source)
         return files
 
-    monkeypatch.setattr("device.model_store.read_bundle", read_then_swap)
+    def mend_after_copying(path: Path) -> int:
+        for name, data in whole.items():
+            (source / name).write_bytes(data)
+        return free_bytes(path)
+
+    monkeypatch.setattr("device.model_store.read_bundle", read_then_damage)
+    monkeypatch.setattr("device.model_copy.free_bytes", mend_after_copying)
     with pytest.raises(BundleError, match="was changed or damaged"):
         install(source, state)
     assert installed_bundles(state) == []
     assert names(state) == []
+    monkeypatch.undo()
     assert install(other, state).name == "intruder"
 
 
