@@ -143,6 +143,8 @@ class JournalHandler(logging.Handler):
 
     def __init__(self, send: Send) -> None:
         super().__init__()
+        # Level and logger are fields; a formatter that is there already is not replaced by logging.basicConfig.
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._send = send
         self._facts: dict[str, str] = {}
 

@@ -162,6 +162,18 @@ def test_a_line_in_the_journal_carries_the_newest_facts_as_fields() -> None:
     assert "DANCE_MODEL" not in second
 
 
+def test_the_message_stays_bare_whatever_else_is_configured() -> None:
+    journal = Journal()
+    handler = JournalHandler(journal.send)
+    logger = logging.Logger("root")
+    logging.basicConfig()  # in a program of its own it would give its format to every handler that has none
+    for each in (handler, *logging.root.handlers):
+        assert each.formatter is not None
+    logger.addHandler(handler)
+    logger.info("state %s", "saving")
+    assert journal.entries[0]["MESSAGE"] == "state saving"
+
+
 def test_each_level_has_its_priority_and_an_exception_its_traceback() -> None:
     journal = Journal()
     logger, _ = logger_to(journal)
