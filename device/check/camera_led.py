@@ -18,8 +18,8 @@ from device.edges.panel import PanelEdge
 from device.frame_bus import Arrival
 
 N_CHANGES = 30
-HOLD_S = (SETTLED_S + 0.1, SETTLED_S + 0.2)
-"""How long the LED stays as it is, at random: changes meet frames at any phase."""
+HOLD_S = (SETTLED_S + 0.1, SETTLED_S + 0.4)
+"""How long the LED stays as it is, at random: changes meet frames at any phase, and nobody waves so."""
 SLOW_MS = 60.0
 
 
@@ -35,7 +35,7 @@ def check_camera_led(context: Context) -> Verdict:
     """Blink, look, and reckon."""
     if not context.config.panel.led:
         return Verdict("camera led", SKIPPED, "no LED is configured", "set panel.led")
-    context.say("hold the LED before the camera, and keep it still for 15 s")
+    context.say("hold the LED before the camera, and keep it still for 20 s")
     with closing(open_edge(context, lambda *_: None)) as edge, open_eye(context.config, motion_of(context)) as eye:
         delay = measure(edge, eye, time.monotonic)
     return verdict_of(delay)

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from device.check.verdict import FAILED, GOOD, SKIPPED, Context, Verdict
 from device.edges.panel import OnEdge, PanelEdge
-from device.panels import panel_pins
+from device.panels import open_panel
 
 N_BLINKS, BLINK_S = 5, 0.2
 PRESS_S = 15.0
@@ -45,9 +45,7 @@ def check_panel(context: Context) -> Verdict:
 
 def open_edge(context: Context, on_edge: OnEdge) -> PanelEdge:
     """Open the configured panel."""
-    from device.edges.panel_gpiozero import open_panel
-
-    return open_panel(panel_pins(context.config.panel), on_edge)
+    return open_panel(context.config.panel, on_edge)
 
 
 def _blink(edge: PanelEdge) -> None:

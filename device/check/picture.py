@@ -8,8 +8,8 @@ import numpy.typing as npt
 RESET = "\033[0m"
 RAMP = " .:-=+*#%@"
 """For what shows no colours: dark to bright."""
-FULL_MOTION = 12.0
-"""Quantity of motion, in grey levels, that fills the meter: a lively dance has 4 to 8."""
+FULL_MOTION = 10.0
+"""Quantity of motion, in grey levels, that fills the meter: a lively dance has 3 on the whole, and up to 9."""
 
 _FIRST_GREY, _N_GREYS = 232, 24  # of the 256 colours of terminals
 

@@ -101,11 +101,10 @@ def tried(name: str, check: Check, context: Context, *, needs_devices: bool) -> 
         place = f"{error.filename}: " if error.filename else ""
         return failure(name, f"{place}{error.strerror or error}")
     except ModuleNotFoundError as error:
-        return failure(name, f"{error.name} is not installed: pip install -r requirements-device.txt")
+        remedy = "pip install -r requirements-device.txt"
+        return Verdict(name, FAILED, f"{error.name} is not installed", remedy)
 
 
 def failure(name: str, message: str) -> Verdict:
-    """Make a verdict of an error's line, which says what is wrong, then what to do."""
-    words = " ".join(message.split())
-    found, colon, remedy = words.rpartition(": ")
-    return Verdict(name, FAILED, found, remedy) if colon and remedy else Verdict(name, FAILED, words)
+    """Make a verdict of an error's line, which says what is wrong, and what to do."""
+    return Verdict(name, FAILED, " ".join(message.split()))

@@ -13,6 +13,9 @@ SETTLED_S = 0.3
 """A camera has seen a change by then; one that is later is not for dancing."""
 FAINTEST = 12.0
 """Grey levels by which the brightest pixel must differ."""
+STEADY = 2.0
+"""By how much more the LED's light must differ between on and off than from one time to the next."""
+FEWEST_HOLDS = 3
 FEWEST_SEEN = 0.5
 """Part of the changes that must have been seen."""
 
@@ -61,16 +64,11 @@ def led_delay(
     CameraError
         The LED is not to be seen.
     """
-    lit, dark = _settled(arrivals_s, changes_s, is_on)
-    if not lit.any() or not dark.any():
-        raise CameraError("too few frames came to see the LED: check the camera")
-    difference = pictures[lit].mean(axis=0) - pictures[dark].mean(axis=0)
-    brightest = float(difference.max())
-    if brightest < FAINTEST:
-        raise CameraError("the LED is not to be seen: hold it close to the lens, or darken the room")
-    seen = difference > 0.5 * brightest
+    hold = _settled(arrivals_s, changes_s)
+    seen = _led_pixels(pictures, hold, is_on)
     light = pictures[:, seen].mean(axis=1)
-    low, high = float(light[dark].mean()), float(light[lit].mean())
+    is_lit = is_on[np.maximum(hold, 0)]
+    low, high = float(light[(hold >= 0) & ~is_lit].mean()), float(light[(hold >= 0) & is_lit].mean())
     delays_s = _delays_s((light - low) / (high - low), arrivals_s, changes_s, is_on)
     n_missed = int(np.isnan(delays_s).sum())
     if n_missed > (1.0 - FEWEST_SEEN) * len(changes_s):
@@ -78,13 +76,31 @@ def led_delay(
     return LedDelay(delays_s[~np.isnan(delays_s)], n_missed, int(seen.sum()), high - low)
 
 
-def _settled(
-    arrivals_s: Times, changes_s: Times, is_on: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Tell which frames surely show the LED lit, and which dark, shape (n_frames,) each."""
+def _settled(arrivals_s: Times, changes_s: Times) -> npt.NDArray[np.int64]:
+    """Give the change that each frame surely shows the LED after, shape (n_frames,); -1 for none."""
     last = np.searchsorted(changes_s, arrivals_s, side="right") - 1
-    is_known = (last >= 0) & (arrivals_s - changes_s[np.maximum(last, 0)] >= SETTLED_S)
-    return is_known & is_on[last], is_known & ~is_on[last]
+    is_sure = (last >= 0) & (arrivals_s - changes_s[np.maximum(last, 0)] >= SETTLED_S)
+    return np.where(is_sure, last, -1)
+
+
+def _led_pixels(
+    pictures: npt.NDArray[np.uint8], hold: npt.NDArray[np.int64], is_on: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Find the pixels that are bright whenever the LED is on, and dark whenever it is not, shape (height, width)."""
+    held = np.unique(hold[hold >= 0])
+    lit = is_on[held]
+    if lit.sum() < FEWEST_HOLDS or (~lit).sum() < FEWEST_HOLDS:
+        raise CameraError("too few frames came to see the LED: check the camera")
+    means = np.array([pictures[hold == each].mean(axis=0) for each in held])
+    difference = means[lit].mean(axis=0) - means[~lit].mean(axis=0)
+    # What moves by itself differs from one time to the next as much as it does on the whole.
+    spread = means[lit].std(axis=0) + means[~lit].std(axis=0)
+    difference = np.where(difference > STEADY * spread, difference, 0.0)
+    brightest = float(difference.max())
+    if brightest < FAINTEST:
+        raise CameraError("the LED is not to be seen: hold it close to the lens and still, or darken the room")
+    found: npt.NDArray[np.bool_] = difference > 0.5 * brightest
+    return found
 
 
 def _delays_s(light: Times, arrivals_s: Times, changes_s: Times, is_on: npt.NDArray[np.bool_]) -> Times:
@@ -93,6 +109,7 @@ def _delays_s(light: Times, arrivals_s: Times, changes_s: Times, is_on: npt.NDAr
     for n, (change_s, on) in enumerate(zip(changes_s, is_on, strict=True)):
         first, last = np.searchsorted(arrivals_s, [change_s, change_s + SETTLED_S])
         crossed = np.flatnonzero((light[first:last] > 0.5) == on)
-        if len(crossed):
+        was_other = first > 0 and (light[first - 1] > 0.5) != on
+        if len(crossed) and was_other:
             delays_s[n] = arrivals_s[first + crossed[0]] - change_s
     return delays_s
