@@ -30,6 +30,7 @@ from device.paced import MonotonicClock, PacedOutput
 from device.process import Part
 from device.realtime import Urgency
 from device.shared import Layout, SharedArrays
+from device.sound_process import ListeningPlan
 
 HEIGHT, WIDTH = 48, 64
 RATE_HZ = 48_000
@@ -287,15 +288,24 @@ class Rig:
         Of 128 samples: many where the machine's own stalls shall not count, few where delays are measured.
     settings : LiveSettings
     fps : float
+    listening : ListeningPlan, optional
+        What comes in.
     """
 
     def __init__(
-        self, bundle: Path, n_periods: int = 32, settings: LiveSettings = SETTINGS, fps: float = FPS, period: int = 128
+        self,
+        bundle: Path,
+        n_periods: int = 32,
+        settings: LiveSettings = SETTINGS,
+        fps: float = FPS,
+        period: int = 128,
+        listening: ListeningPlan | None = None,
     ) -> None:
         self.stage, self.card = Stage(), Card()
         self.buffer_s = period * n_periods / RATE_HZ
         open_camera = partial(StageCamera, self.stage, fps)
-        self.live = Live(open_camera, partial(open_card, self.card, period, n_periods), bundle, settings)
+        open_output = partial(open_card, self.card, period, n_periods)
+        self.live = Live(open_camera, open_output, bundle, settings, listening=listening)
 
     def until(self, is_so: Callable[[], bool], timeout_s: float = 15.0) -> float:
         """Watch until a condition holds; give the time. Its not coming is a failure."""

@@ -104,6 +104,17 @@ class PulseCard:
                 recorder.kill()
                 recorder.wait()
 
+    @contextmanager
+    def play(self, sound: Path) -> Iterator[None]:
+        """Play a sound file into its input: what the sink plays is what ALSA's "pulse" hears."""
+        with (self._folder / "player.log").open("ab") as log:
+            player = self._run(["paplay", "--device=nul", str(sound)], log, log)
+            try:
+                yield
+            finally:
+                player.kill()
+                player.wait()
+
     def _run(self, command: list[str], output: IO[bytes], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=output, stderr=log, env=self._whole_environment())
 
