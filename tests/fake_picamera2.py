@@ -198,13 +198,14 @@ def installed(replace: Callable[[dict[str, ModuleType], str, ModuleType], object
     """Put both packages in place; give what rules the camera."""
     cable = Cable()
     camera_class = type("Picamera2", (FakePicamera2,), {"cable": cable})
-    for name, content in {
+    packages: dict[str, dict[str, Any]] = {
         "picamera2": {"Picamera2": camera_class, "MappedArray": FakeMappedArray},
         "libcamera": {
             "ColorSpace": SimpleNamespace(Sycc=lambda: "sycc"),
             "controls": SimpleNamespace(AfModeEnum=SimpleNamespace(Manual=0)),
         },
-    }.items():
+    }
+    for name, content in packages.items():
         module = ModuleType(name)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
         vars(module).update(content)

@@ -88,7 +88,7 @@ class ExposureFollower:
 
     def __init__(self, settings: ExposureSettings, limits: ExposureLimits) -> None:
         self._settings, self._limits = settings, limits
-        time_s = settings.time_s or limits.longest_s
+        time_s = min(max(settings.time_s, limits.shortest_s), limits.longest_s) if settings.time_s else limits.longest_s
         self._least = Exposure(time_s if settings.time_s else limits.shortest_s, settings.gain or 1.0)
         self._most = Exposure(time_s, settings.gain or limits.largest_gain)
         self.exposure = self._split(time_s * self._least.gain)
