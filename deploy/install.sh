@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs the dance sampler on the box that it is run on, or brings it up to date: see --help.
 #
-#   /opt/dance-sampler/releases/NAME   the program, one folder a version; `current` points to the one that runs
+#   /opt/dance-sampler/releases/NAME   the program, a folder each version; `current` points to the one that runs,
+#                                      `previous` to the one before
 #   /opt/dance-sampler/venvs/KEY       Python's packages, shared by versions that require the same
 #   /etc/dance-sampler/config.toml     what differs from the defaults: kept
 #   /var/lib/dance-sampler             takes and models: kept
@@ -124,7 +125,8 @@ install_box() {
     allow_network_if_needed
     is_current_enough || start_service
     fallback=''
-    tidy "$release" "$old"
+    if [ -n "$old" ] && [ "$old" != "$release" ]; then link "$old" "$root/opt/$NAME/previous"; fi
+    tidy
     [ -z "$save_wheels" ] || save_the_wheels
     report
 }
@@ -283,10 +285,12 @@ link() {
     sync -f "$(dirname "$2")"
 }
 
+# This version and the one before stay.
 tidy() {
-    local keep=" $1 $2 " each in_use
+    local each in_use
+    in_use=$(readlink "$root/opt/$NAME"/{current,previous} || true)
     for each in "$root/opt/$NAME"/releases/*; do
-        [[ $keep == *" releases/${each##*/} "* ]] || rm -rf "$each"
+        grep -qxF "releases/${each##*/}" <<<"$in_use" || rm -rf "$each"
     done
     in_use=$(readlink "$root/opt/$NAME"/releases/*/.venv)
     for each in "$root/opt/$NAME"/venvs/*; do
