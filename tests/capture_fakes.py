@@ -1,4 +1,4 @@
-"""What a recording is given in tests: rings that fill as time goes by, and an input that hums. For processes too."""
+"""What a recording is given in tests: rings that fill as time goes by, and an input that whistles."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from device.sound_ring import SoundRing
 RATE_HZ, BLOCK, FPS = 48_000, 128, 50.0
 CALM = Urgency(0, lock_memory=False)
 MOTION = MotionSettings(height=8, width=12)
-HUM_HZ = 150.0
+WHISTLE_HZ = 2900.0
 
 
-class Hum:
+class Whistle:
     """A steady tone, as fast as it is asked."""
 
     def __init__(self, begin_s: float, level: float) -> None:
@@ -36,8 +36,8 @@ class Hum:
     def read(self) -> Piece:
         """Give the next piece."""
         index = self._n + np.arange(BLOCK)
-        hum = self._level * np.sin(2 * np.pi * HUM_HZ * index / RATE_HZ)
-        piece = Piece(hum.astype(np.float32), self._begin_s + self._n / RATE_HZ, 0, self._n > 0)
+        whistle = self._level * np.sin(2 * np.pi * WHISTLE_HZ * index / RATE_HZ)
+        piece = Piece(whistle.astype(np.float32), self._begin_s + self._n / RATE_HZ, 0, self._n > 0)
         self._n += BLOCK
         return piece
 
@@ -45,9 +45,9 @@ class Hum:
         """Nothing is held."""
 
 
-def open_hum(level: float, begin_s: float) -> AudioInput:
-    """Open a hum that comes in time; a process that is started later begins it later."""
-    return PacedInput(Hum(max(begin_s, time.monotonic()), level), MonotonicClock())
+def open_whistle(level: float, begin_s: float) -> AudioInput:
+    """Open a whistle that comes in time; a process that is started later begins it later."""
+    return PacedInput(Whistle(max(begin_s, time.monotonic()), level), MonotonicClock())
 
 
 class Feed:
@@ -62,7 +62,7 @@ class Feed:
 
     def __init__(self, takes_dir: Path, longest_s: float = 60.0, reserve_bytes: int = 0) -> None:
         self.frames, self.ring = FrameBus(MOTION.height, MOTION.width, ()), SoundRing(RATE_HZ, BLOCK)
-        microphone = Microphone(open_hum, self.ring, CALM)  # type: ignore[arg-type]  # it is not started
+        microphone = Microphone(open_whistle, self.ring, CALM)  # type: ignore[arg-type]  # it is not started
         settings = TakeSettings(takes_dir, MOTION, longest_s, reserve_bytes, {"name": "test"})
         self.recorder = Recorder(self.frames, microphone, settings)
         self.news: list[News] = []
@@ -84,7 +84,7 @@ class Feed:
     def _feed(self) -> None:
         begin_s, random = time.monotonic(), np.random.default_rng(0)
         pictures = random.integers(0, 256, (16, MOTION.height, MOTION.width), np.uint8)
-        hum, n_frames = Hum(begin_s, 0.3), 0
+        whistle, n_frames = Whistle(begin_s, 0.3), 0
         while not self._stop.wait(0.01):
             now_s = time.monotonic()
             while (frame_s := begin_s + n_frames / FPS) <= now_s:
@@ -92,7 +92,7 @@ class Feed:
                     self.frames.put(Frame(pictures[n_frames % 16], frame_s), now_s)
                 n_frames += 1
             while self.hears and begin_s + (self.ring.n_blocks + 1) * BLOCK / RATE_HZ <= now_s:
-                piece = hum.read()
+                piece = whistle.read()
                 self.ring.put(piece.samples, piece.time_s)
 
     def until(self, is_so: object, timeout_s: float = 20.0) -> None:
