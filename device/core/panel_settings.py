@@ -51,7 +51,7 @@ class PanelSettings:
     count_in_s: float = 2.0
     engine_limit_s: float = 120.0
     start_limit_s: float = 10.0
-    saving_limit_s: float = 60.0
+    saving_limit_s: float = 20.0
     fault_patience_s: float = 10.0
     power_off_limit_s: float = 60.0
     safe_s: float = 3600.0

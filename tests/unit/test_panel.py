@@ -210,7 +210,7 @@ def test_a_card_that_gets_full_ends_the_take_saves_it_and_says_why() -> None:
     box.taken()
     box.tell(TakeMustStop("the card is nearly full", is_full=True))
     assert (box.taken(), box.state) == ([Action.STOP_TAKE], State.SAVING)
-    box.wait(20.0)
+    box.wait(10.0)
     box.tell(TakeSaved())
     assert (box.state, box.panel.light) == (State.PERFORMING, Light.FULL)
 
