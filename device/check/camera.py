@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from device.check.eye import Eye, open_eye
-from device.check.picture import in_blocks, in_letters, meter
+from device.check.picture import in_blocks, in_letters, meter, stretched
 from device.check.verdict import FAILED, GOOD, WARNING, Context, Verdict
 from device.core.motiongram import Motiongram, MotionSettings
 from device.frame_bus import Arrival
@@ -123,6 +123,6 @@ def _show(eye: Eye, motion: MotionSettings) -> None:
             continue
         moved = max(float(motiongram.push(each.frame).quantity) for each in arrivals)
         last = arrivals[-1].frame.grey
-        lines = [*draw(last), f"{meter(moved)}  brightness {last.mean():3.0f}  interrupt (Ctrl-C) to end"]
+        lines = [*draw(stretched(last)), f"{meter(moved)}  brightness {last.mean():3.0f}  interrupt (Ctrl-C) to end"]
         sys.stdout.write(("\033[H\033[J" if has_colours else "") + "\n".join(lines) + "\n")
         sys.stdout.flush()

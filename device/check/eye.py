@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from device.box_engine import open_live_camera
-from device.camera_process import CameraSetup, camera_main
+from device.camera_process import CameraSetup, OpenCamera, camera_main
 from device.config import Config
 from device.core.errors import CameraError
 from device.core.motiongram import MotionSettings
@@ -82,18 +81,26 @@ class Eye:
 
 @contextmanager
 def open_eye(config: Config, motion: MotionSettings) -> Iterator[Eye]:
-    """Open the configured camera, in pictures of a model's size; end its process, even one that hangs."""
+    """Open the configured camera, in pictures of a model's size."""
+    urgency = Urgency(config.engine.realtime_priority, lock_memory=False).below(20)
     camera = sized(config.camera, motion)
-    frames = FrameBus(camera.height, camera.width, ())
-    setup = CameraSetup(
-        partial(open_live_camera, camera),
-        False,
-        frames,
-        None,
-        Bell(),
-        SharedArrays(meter_layout()),
-        Urgency(config.engine.realtime_priority, lock_memory=False).below(20),
-    )
+    with eye_of(partial(open_live_camera, camera), camera.height, camera.width, urgency) as eye:
+        yield eye
+
+
+@contextmanager
+def eye_of(open_camera: OpenCamera, height: int, width: int, urgency: Urgency) -> Iterator[Eye]:
+    """Open a camera; end its process, even one that hangs.
+
+    Parameters
+    ----------
+    open_camera : OpenCamera
+    height, width : int
+        Of its pictures, in pixels.
+    urgency : Urgency
+    """
+    frames = FrameBus(height, width, ())
+    setup = CameraSetup(open_camera, False, frames, None, Bell(), SharedArrays(meter_layout()), urgency)
     child = Child("camera", camera_main, setup)
     try:
         eye = Eye(child, frames)
@@ -101,8 +108,3 @@ def open_eye(config: Config, motion: MotionSettings) -> Iterator[Eye]:
         yield eye
     finally:
         child.end()
-
-
-def with_camera(config: Config, source: str) -> Config:
-    """Give a configuration with another camera."""
-    return replace(config, camera=replace(config.camera, source=source))

@@ -11,7 +11,22 @@ RAMP = " .:-=+*#%@"
 FULL_MOTION = 10.0
 """Quantity of motion, in grey levels, that fills the meter: a lively dance has 3 on the whole, and up to 9."""
 
+SMALLEST_RANGE = 16.0
+"""Grey levels: what differs by less is not stretched to full contrast, it is noise."""
+
 _FIRST_GREY, _N_GREYS = 232, 24  # of the 256 colours of terminals
+
+
+def stretched(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Give a picture with full contrast, so that a dark room can be seen, too.
+
+    Parameters
+    ----------
+    grey : np.ndarray, shape (height, width), uint8
+    """
+    low, high = np.percentile(grey, [1, 99])
+    gain = 255.0 / max(high - low, SMALLEST_RANGE)
+    return np.clip((grey - low) * gain, 0, 255).astype(np.uint8)
 
 
 def in_blocks(grey: npt.NDArray[np.uint8]) -> list[str]:

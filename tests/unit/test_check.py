@@ -14,7 +14,7 @@ import pytest
 from device import check_command
 from device.__main__ import COMMANDS
 from device.check import camera, latency, machine, model, panel, sound
-from device.check.picture import RAMP, in_blocks, in_letters, meter
+from device.check.picture import RAMP, in_blocks, in_letters, meter, stretched
 from device.check.verdict import FAILED, GOOD, SKIPPED, WARNING, Context, Verdict, failure, tried
 from device.cli import run
 from device.config import Config, load_config
@@ -172,6 +172,13 @@ def test_a_picture_is_drawn_two_rows_a_line() -> None:
     assert (len(blocks), blocks[0].count("▀")) == (2, 3)
     assert blocks[0].startswith("\033[38;5;255;48;5;232m▀")
     assert len(in_blocks(grey[:3])) == 2
+
+
+def test_a_dark_room_can_be_seen_and_noise_is_not_made_a_picture() -> None:
+    dark = np.arange(64, dtype=np.uint8).repeat(2).reshape(8, 16) // 2
+    assert stretched(dark).max() == 255
+    assert stretched(dark).min() == 0
+    assert np.ptp(stretched(np.full((8, 16), 7, np.uint8) + (dark > 16))) < 32
 
 
 def test_the_motion_meter_goes_from_nothing_to_full() -> None:
