@@ -28,6 +28,9 @@ PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 f
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),pulseaudio pulseaudio-utils libasound2-plugins)
 # systemd-analyze reads the units.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),systemd)
+# A camera through GStreamer: its test picture stands in for one.
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgstreamer1.0-0 libgstreamer-plugins-base1.0-0)
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
 # The trainer's report is looked at in a browser, of which any will do.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),$(if $(shell command -v chromium || command -v google-chrome),,chromium))
 PACKAGES_PYTHON := python3 python3-venv python3-dev

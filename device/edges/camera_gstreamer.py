@@ -98,9 +98,12 @@ class CameraGStreamer:
 
 
 def _whole(pipeline: str, height: int, width: int) -> str:
-    """Add what makes pictures small and grey, cheapest first, and keeps the newest only."""
+    """Add what makes pictures small and grey, and keeps the newest only.
+
+    Small first, for that is the cheapest; then by way of RGB, for from one grey to another the range is not converted.
+    """
     return (
         f"{pipeline} ! videoscale add-borders=false ! videoconvert ! "
-        f"video/x-raw,format=GRAY8,width={width},height={height} ! "
+        f"video/x-raw,format=BGRx,width={width},height={height} ! videoconvert ! video/x-raw,format=GRAY8 ! "
         f"appsink name={SINK} drop=true max-buffers=1 sync=false"
     )
