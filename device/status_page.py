@@ -38,6 +38,10 @@ def _state(snapshot: Snapshot) -> list[str]:
     return [f"{snapshot.get('state', 'unknown')}{since}{safe}", up]
 
 
+def _missing(snapshot: Snapshot) -> list[str]:
+    return [str(what) for what in snapshot["missing"].values()]
+
+
 def _model(snapshot: Snapshot) -> list[str]:
     model = snapshot.get("model") or {}
     words = [f"{model.get('name', 'unknown')} {model.get('version', '')}".strip()]
@@ -49,6 +53,7 @@ def _model(snapshot: Snapshot) -> list[str]:
 
 def _camera(snapshot: Snapshot) -> list[str]:
     words = [f"{snapshot['fps']:.1f} frames a second"] if snapshot.get("fps") is not None else []
+    words += [f"{snapshot['n_frames']} frames"] if snapshot.get("n_frames") is not None else []
     words += [f"{snapshot['n_dropped_frames']} dropped"] if snapshot.get("n_dropped_frames") is not None else []
     return [", ".join(words)]
 
@@ -58,7 +63,12 @@ def _sound(snapshot: Snapshot) -> list[str]:
     words = [f"{name} {_db(level)}" for name, level in levels.items()]
     counts = [
         f"{snapshot[key]} {what}"
-        for key, what in (("n_xruns", "underruns"), ("n_card_losses", "times without a card"))
+        for key, what in (
+            ("n_blocks", "blocks"),
+            ("n_xruns", "underruns"),
+            ("n_bad_spectra", "bad spectra"),
+            ("n_card_losses", "times without a card"),
+        )
         if snapshot.get(key) is not None
     ]
     return [", ".join(words), ", ".join(counts)]
@@ -84,7 +94,8 @@ def _load(snapshot: Snapshot) -> list[str]:
     words += [f"{snapshot['memory_bytes'] / 1e6:.0f} MB"] if snapshot.get("memory_bytes") is not None else []
     restarts = {name: n for name, n in (snapshot.get("n_restarts") or {}).items() if n}
     words += [f"{name} started again {n} times" for name, n in restarts.items()]
-    return [", ".join(words)]
+    pids = (f"{name} {pid}" for name, pid in (snapshot.get("pids") or {}).items())
+    return [", ".join(words), f"processes {', '.join(pids)}" if snapshot.get("pids") else ""]
 
 
 def _disk(snapshot: Snapshot) -> list[str]:
@@ -113,12 +124,13 @@ def _faults(snapshot: Snapshot) -> list[str]:
 
 _ROWS: tuple[tuple[str, tuple[str, ...], Callable[[Snapshot], list[str]]], ...] = (
     ("state", ("state", "since_s", "safe", "uptime_s"), _state),
+    ("missing", ("missing",), _missing),
     ("model", ("model", "mode"), _model),
-    ("camera", ("fps", "n_dropped_frames"), _camera),
-    ("sound", ("levels_dbfs", "n_xruns", "n_card_losses"), _sound),
+    ("camera", ("fps", "n_frames", "n_dropped_frames"), _camera),
+    ("sound", ("levels_dbfs", "n_blocks", "n_xruns", "n_bad_spectra", "n_card_losses"), _sound),
     ("latency", ("latency_ms",), _latency),
     ("take", ("take",), _take),
-    ("load", ("rtf", "memory_bytes", "n_restarts"), _load),
+    ("load", ("rtf", "memory_bytes", "n_restarts", "pids"), _load),
     ("disk", ("disk",), _disk),
     ("machine", ("temperature_c", "throttled"), _machine),
     ("hours", ("hours",), _hours),

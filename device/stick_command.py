@@ -58,8 +58,8 @@ def _serve(folder: Path, config: Config, box: RunningBox, mount: Mount | None) -
 
     def install(files: dict[str, bytes]) -> str:
         installed = install_files(files, config)
-        box.change_model(installed.path)
-        return f"{installed.name} {installed.version}"
+        why_later = box.change_model(installed.path)
+        return f"{installed.name} {installed.version}" + (f" for the next start ({why_later})" if why_later else "")
 
     return serve_stick(
         folder,
@@ -96,15 +96,16 @@ class RunningBox:
         content = {"op": "stick", "phase": phase, "what": what, "n_bytes": n_bytes, "of_bytes": of_bytes}
         self._ask(content, TELL_S)
 
-    def change_model(self, bundle: Path) -> None:
-        """Let an installed model play; one that does not run plays it when it starts."""
-        self._ask({"op": "change_model", "path": str(bundle)}, CHANGE_S)
+    def change_model(self, bundle: Path) -> str | None:
+        """Let an installed model play; say why it does not at once, as it will when the box starts next."""
+        return self._ask({"op": "change_model", "path": str(bundle)}, CHANGE_S)
 
-    def _ask(self, content: dict[str, object], timeout_s: float) -> None:
+    def _ask(self, content: dict[str, object], timeout_s: float) -> str | None:
         try:
             ask(self._socket, content, timeout_s)
-        except StatusError:
-            return
+        except StatusError as error:
+            return str(error)
+        return None
 
 
 @contextmanager

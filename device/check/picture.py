@@ -26,7 +26,8 @@ def stretched(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     low, high = np.percentile(grey, [1, 99])
     gain = 255.0 / max(high - low, SMALLEST_RANGE)
-    return np.clip((grey - low) * gain, 0, 255).astype(np.uint8)
+    picture: npt.NDArray[np.uint8] = np.clip((grey - low) * gain, 0, 255).astype(np.uint8)
+    return picture
 
 
 def in_blocks(grey: npt.NDArray[np.uint8]) -> list[str]:

@@ -175,10 +175,10 @@ def test_a_picture_is_drawn_two_rows_a_line() -> None:
 
 
 def test_a_dark_room_can_be_seen_and_noise_is_not_made_a_picture() -> None:
-    dark = np.arange(64, dtype=np.uint8).repeat(2).reshape(8, 16) // 2
+    dark = (np.arange(128) // 4).reshape(8, 16).astype(np.uint8)
     assert stretched(dark).max() == 255
     assert stretched(dark).min() == 0
-    assert np.ptp(stretched(np.full((8, 16), 7, np.uint8) + (dark > 16))) < 32
+    assert np.ptp(stretched((7 + (dark > 16)).astype(np.uint8))) < 32
 
 
 def test_the_motion_meter_goes_from_nothing_to_full() -> None:

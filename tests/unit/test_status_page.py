@@ -30,6 +30,11 @@ SNAPSHOT: dict[str, Any] = {
     "uptime_s": 100_000.0,
     "fps": 59.94,
     "latency_ms": {"engine": {"p50": 1.5, "p99": 3.0, "max": 9.9}, "frame_to_sound": {"p50": 17.9, "p99": 27.1}},
+    "missing": {"card": "the sound card is gone: plug it in again"},
+    "n_frames": 3000,
+    "n_blocks": 40_000,
+    "n_bad_spectra": 0,
+    "pids": {"camera": 12, "sound": 13},
     "n_xruns": 2,
     "n_dropped_frames": 4,
     "n_card_losses": 1,
@@ -54,13 +59,15 @@ SNAPSHOT: dict[str, Any] = {
         "state      recording, for 1 min 15 s",
         "           running for 1 d 3 h",
         "model      salsa 3, f16 on tflite, stream, 0123456789ab",
-        "camera     59.9 frames a second, 4 dropped",
+        "missing    the sound card is gone: plug it in again",
+        "camera     59.9 frames a second, 3000 frames, 4 dropped",
         "sound      output silent, input -12 dBFS",
-        "           2 underruns, 1 times without a card",
+        "           40000 blocks, 2 underruns, 0 bad spectra, 1 times without a card",
         "latency    frame to sound 17.9 ms p50, 27.1 ms p99",
         "           engine alone   1.5 ms p50, 3.0 ms p99, 9.9 ms max",
         "take       0007, 1 min 5 s, input -30 dBFS [##########..........]",
         "load       3.1% of one core, 201 MB, camera started again 3 times",
+        "           processes camera 12, sound 13",
         "disk       12.5 GB free, 0.5 GB of it kept free, 1 d 1 h of takes",
         "machine    61 °C, under-voltage since the start",
         "hours      open, until 2026-11-23 18:00+01:00",
@@ -74,7 +81,9 @@ def test_all_that_a_box_says_can_be_read(line: str) -> None:
 
 
 def test_what_a_box_does_not_know_is_left_out() -> None:
-    unknown = SNAPSHOT | dict.fromkeys(("take", "temperature_c", "throttled", "fps", "n_dropped_frames"), None)
+    unknown = SNAPSHOT | dict.fromkeys(
+        ("take", "temperature_c", "throttled", "fps", "n_frames", "n_dropped_frames"), None
+    )
     titles = [line.split()[0] for line in page(unknown | {"faults": [], "notes": []}).splitlines()]
     assert not {"take", "machine", "camera", "faults", "notes"} & set(titles)
     assert page({}) == ""
