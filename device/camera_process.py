@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from device.core.frame import Frame
@@ -18,6 +19,9 @@ from device.realtime import Urgency, be_urgent
 from device.shared import Bell, SharedArrays
 
 _log = logging.getLogger(__name__)
+
+OPEN_S = 20.0
+"""A driver that has not opened its camera by then never will."""
 
 OpenCamera = Callable[[], Camera]
 """Opens the camera, in its own process; must be picklable."""
@@ -53,13 +57,29 @@ class CameraSetup:
 
 def camera_process(part: Part, setup: CameraSetup) -> None:
     """Open the camera, say so, wait for 'go', then let all of its frames be seen. The body of the process."""
-    with closing(setup.open_camera()) as camera:
+    with _ended_if_stuck(OPEN_S):
+        opened = setup.open_camera()
+    with closing(opened) as camera:
         part.say("ready", be_urgent(setup.urgency))
         part.wait_for("go")
         clock = MonotonicClock()
         source = PacedCamera(camera, clock) if setup.is_clip else camera
         duration_s = watch(source, setup, clock)
     part.say("ended", duration_s)
+
+
+@contextmanager
+def _ended_if_stuck(timeout_s: float) -> Iterator[None]:
+    """End the process, with a line in the log of where it was, if this takes too long.
+
+    Nobody else would: until the camera is ready there is no telling from outside whether it is slow or stuck. It is
+    done by a thread that needs no lock of Python's, which a driver may hold.
+    """
+    faulthandler.dump_traceback_later(timeout_s, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def watch(camera: Camera, setup: CameraSetup, clock: Clock) -> float:

@@ -16,8 +16,10 @@ from device.core.errors import CameraError
 from device.edges import camera_gstreamer
 from device.edges.camera_gstreamer import CameraGStreamer
 from device.live import Live
+from device.process import Child, wait_for_any
 from tests.fake_v4l2 import open_plugged
 from tests.live_fakes import RATE_HZ, SETTINGS, Card, Rig, open_card
+from tests.stuck_camera import stuck_main, stuck_setup
 from tests.tone_bundles import make_bundles
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +152,18 @@ def test_a_live_camera_is_performed_in_time(bundles: Path, tmp_path: Path) -> No
     assert result["clock"] == "real"
     assert result["n_frames"] > 10
     assert 1.5 <= result["duration_s"] < 3.0
+
+
+def test_a_driver_that_is_stuck_while_it_opens_the_camera_does_not_stick_the_process(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    child = Child("camera", stuck_main, stuck_setup())
+    try:
+        wait_for_any([child], 30.0)
+        assert [word for word, _ in child.heard()] == ["gone"]
+    finally:
+        child.end()
+    assert "open_for_ever" in capfd.readouterr().err  # the log says where it was
 
 
 class PluggedRig(Rig):
