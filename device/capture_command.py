@@ -94,11 +94,11 @@ def _session(config: Config, camera: str, audio_in: str, takes_dir: Path, second
 
 def _record(session: Session) -> News:
     try:
-        with until_stopped() as stop, Progress() as progress:
+        with until_stopped() as stop, Progress("recorded {:.1f} s, {:.0f} dBFS") as progress:
             session.start()
             while session.saved is None:
                 session.watch()
-                progress(f"recorded {session.recorded_s:.1f} s, {session.microphone.level_dbfs:.0f} dBFS")
+                progress(session.recorded_s, session.microphone.level_dbfs)
                 if stop.is_set():
                     session.stop()
             return session.saved

@@ -39,20 +39,27 @@ def until_stopped() -> Iterator[threading.Event]:
 
 
 class Progress:
-    """One line on a terminal that says how far it has come; nothing in a pipe."""
+    """One line on a terminal that says how far it has come; nothing in a pipe.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    words : str
+        What is said, with places for numbers as `str.format` has them.
+    """
+
+    def __init__(self, words: str) -> None:
+        self._words = words
         self._is_shown = sys.stderr.isatty()
         self._next_s = 0.0
 
     def __enter__(self) -> Progress:
         return self
 
-    def __call__(self, text: str) -> None:
-        """Show a few words in place of those before, now and then."""
+    def __call__(self, *values: float) -> None:
+        """Show the newest numbers, now and then."""
         if self._is_shown and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + PROGRESS_PERIOD_S
-            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.write(f"\r\033[K{self._words.format(*values)}")
             sys.stderr.flush()
 
     def __exit__(self, *_: object) -> None:

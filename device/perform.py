@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.config import Config, load_config
+from device.console import Progress, until_stopped
 from device.plan import Plan, add_arguments, bundle_path, make_plan
 from device.summary import Performed, describe, summarise
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from device.core.room_profile import RoomProfile
     from device.models import Bundle
 
 __all__ = ["add_arguments", "main"]
-
-PROGRESS_PERIOD_S = 0.25
 
 
 def main(args: argparse.Namespace) -> int:
@@ -34,7 +27,7 @@ def main(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     plan = make_plan(args, config)
     path = bundle_path(args.model, config)
-    with _until_stopped() as stop:
+    with until_stopped() as stop:
         done = _perform(plan, config, path, stop)
     summary = summarise(plan, done)
     if plan.report is not None and done.tape is not None:
@@ -83,7 +76,7 @@ def _perform_virtual(plan: Plan, config: Config, bundle: Bundle, stop: threading
     with (
         closing(open_camera(plan.camera, sized(config.camera, manifest.motion))) as camera,
         opened(plan.target, manifest.rate_hz, config.audio) as output,
-        _Progress() as progress,
+        Progress("played {:.1f} s") as progress,
     ):
         performance = run_virtual(
             camera_frames(camera), player, voice, output, seconds=plan.seconds, tape=tape, progress=progress, stop=stop,
@@ -139,7 +132,7 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
     )  # fmt: skip
     try:
         live.start()
-        with _Progress() as progress:
+        with Progress("played {:.1f} s") as progress:
             while not live.is_over:
                 live.watch()
                 played_s = live.meter.count("n_samples") / settings.rate_hz
@@ -151,48 +144,3 @@ def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event)
         return Performed(live.performance(), live.tape, live.facts, height)
     finally:
         live.close()
-
-
-@contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
-    """Let the first SIGINT or SIGTERM end the performance with its sound whole, and the second as it always does."""
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler is called so
-        stop.set()
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield stop
-    finally:
-        restore()
-
-
-class _Progress:
-    """One line on a terminal that says how far it has come; nothing in a pipe."""
-
-    def __init__(self) -> None:
-        self._is_shown = sys.stderr.isatty()
-        self._next_s = 0.0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __call__(self, played_s: float) -> None:
-        """Show the seconds played, now and then."""
-        if self._is_shown and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + PROGRESS_PERIOD_S
-            sys.stderr.write(f"\r\033[Kplayed {played_s:.1f} s")
-            sys.stderr.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_shown:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
