@@ -330,34 +330,56 @@ def load_config(path: Path | None = None, system_path: Path = SYSTEM_PATH) -> Co
     ConfigError
         A file cannot be read, a key is unknown, or a value is of the wrong type or out of range.
     """
+    config, problems = load_what_can_be_used(path, system_path)
+    if problems:
+        raise ConfigError(problems[0])
+    return config
+
+
+def load_what_can_be_used(path: Path | None = None, system_path: Path = SYSTEM_PATH) -> tuple[Config, list[str]]:
+    """Read the configuration as `load_config` does, but leave out what cannot be used: a box must not die of it.
+
+    Returns
+    -------
+    config : Config
+    problems : list of str
+        What was left out, with what to do, in one line each.
+    """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    problems: list[str] = []
     optional = [system_path] if system_path.exists() else []
     for file in [DEFAULT_PATH, *optional, *([path] if path else [])]:
-        for key, value in _read(file):
+        for key, value in _read(file, problems):
             values[key], origins[key] = value, str(file)
     sections: dict[str, Any] = {
         section: kind(**{field.name: values[f"{section}.{field.name}"] for field in fields(kind)})
         for section, kind in _SECTIONS.items()
     }
-    return Config(**sections, origins=origins)
+    return Config(**sections, origins=origins), problems
 
 
-def _read(file: Path) -> Iterator[tuple[str, Any]]:
-    """Give each 'section.key' of one file with its value, checked."""
+def _read(file: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """Give each 'section.key' of one file with its value, checked; what is wrong is added to the problems."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}; give a readable configuration file") from error
+        problems.append(f"cannot read {file}: {error.strerror}; give a readable configuration file")
+        return
     except ValueError as error:
-        raise ConfigError(f"{file} is not TOML: {error}; mend that line") from error
+        problems.append(f"{file} is not TOML: {error}; mend that line")
+        return
     for section, table in content.items():
         if section not in _SECTIONS:
-            raise _unknown(file, section, list(_SECTIONS))
-        if not isinstance(table, dict):
-            raise ConfigError(f"{file}: {section} must be a table; write [{section}] with its keys on the lines below")
-        for key, value in table.items():
-            yield f"{section}.{key}", _checked(file, section, key, value)
+            problems.append(str(_unknown(file, section, list(_SECTIONS))))
+        elif not isinstance(table, dict):
+            problems.append(f"{file}: {section} must be a table; write [{section}] with its keys on the lines below")
+        else:
+            for key, value in table.items():
+                try:
+                    yield f"{section}.{key}", _checked(file, section, key, value)
+                except ConfigError as error:
+                    problems.append(str(error))
 
 
 def _checked(file: Path, section: str, key: str, value: Any) -> Any:

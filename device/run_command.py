@@ -1,0 +1,22 @@
+"""`python -m device run`: the box. systemd starts it; it performs until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `device run`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file that overrides the machine's")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the box."""
+    begun_s = time.monotonic()
+    from device.box import Box
+    from device.supervisor import Supervisor
+
+    Supervisor(Box(args.config, begun_s)).run()
+    return 0
