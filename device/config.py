@@ -376,10 +376,17 @@ def _read(file: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
             problems.append(f"{file}: {section} must be a table; write [{section}] with its keys on the lines below")
         else:
             for key, value in table.items():
-                try:
+                with _noted(problems):
                     yield f"{section}.{key}", _checked(file, section, key, value)
-                except ConfigError as error:
-                    problems.append(str(error))
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong with a key to the problems, and go on."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.append(str(error))
 
 
 def _checked(file: Path, section: str, key: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The real box as a process of its own: a video as its camera, PulseAudio as its card, mock pins, a socket as systemd."""
+"""The real box as a process: a video as its camera, PulseAudio as its card, mock pins, a socket as systemd."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,10 @@ class BoxProcess:
 
     def notifications(self) -> list[str]:
         """All that systemd was told since the start."""
-        while True:
-            try:
+        with suppress(BlockingIOError):
+            while True:
                 self.told += self._systemd.recv(65536).decode().split("\n")
-            except BlockingIOError:
-                return self.told
+        return self.told
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -15,7 +15,7 @@ import pytest
 
 from device.models import FACTORY
 from device.store import incomplete_takes, list_takes
-from tests.box_process import COUNT_IN_S, HOLD_S, LONG_S, BoxProcess
+from tests.box_process import HOLD_S, LONG_S, BoxProcess
 from tests.media_files import make_sound_file, tone
 from tests.pulse_card import PulseCard, pulse_card, wait_until
 from tests.tone_bundles import make_bundles
