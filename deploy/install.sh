@@ -248,7 +248,7 @@ program() {
 
 try_release() {
     program "$1" models verify "$root/opt/$NAME/$1/device/factory/bundle" >/dev/null ||
-        { rm -rf "${root:?}/opt/$NAME/$1" && die "the new program does not work on this box; the old one stays"; }
+        { rm -rf "$root/opt/$NAME/$1" && die "the new program does not work on this box; the old one stays"; }
 }
 
 activate() {
