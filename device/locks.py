@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,29 +19,39 @@ class FolderLock:
     ----------
     path : Path
         The folder.
-    wait : bool
-        Until it is free; for a folder that nobody else does more with than look whether it is locked.
+    wait_s : float
+        How long to wait for whoever has it, seconds: a moment is enough for those who only look whether it is locked.
 
     Raises
     ------
     BlockingIOError
-        Another process, or another lock of this one, holds it, and `wait` is false.
+        Another process, or another lock of this one, holds it, and did so for all that time.
     OSError
         There is no such folder.
     """
 
-    def __init__(self, path: Path, *, wait: bool = False) -> None:
+    def __init__(self, path: Path, *, wait_s: float = 0.0) -> None:
         self._descriptor = -1
         if sys.platform == "win32":
             return
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            self._take(time.monotonic() + wait_s)
         except BlockingIOError:
             self.release()
             raise
         except OSError:
             self.release()  # A file system without locks: what can be done without them goes on.
+
+    def _take(self, until_s: float) -> None:
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    raise
+            time.sleep(0.002)
 
     def release(self) -> None:
         """Let others in. May be called twice."""

@@ -33,6 +33,8 @@ from device.take_reader import COLUMNS, FACTS, FACTS_PART, SOUND, Take
 
 SYNC_EVERY_S = 0.5
 """With the chunk that is being filled, and the time that a card takes, less than a second is lost."""
+LOCK_S = 0.5
+"""Others only look for a moment whether the folder is locked."""
 _SOURCE_OF = {"motion": "camera", "sound": "microphone or line input"}
 
 
@@ -80,9 +82,9 @@ class TakeWriter:
         self._last_time_s = -np.inf
         self._ended = False
         self._adding = True
+        self._lock = self._lock_folder()
         try:
             with explained(self.path):
-                self._lock = FolderLock(self.path, wait=True)
                 self._start(start)
         except TakeError:
             remove_tree(self.path)
@@ -213,6 +215,13 @@ class TakeWriter:
         self._columns.close()
         self._sound.close()
         self._lock.release()
+
+    def _lock_folder(self) -> FolderLock:
+        with explained(self.path):
+            try:
+                return FolderLock(self.path, wait_s=LOCK_S)
+            except BlockingIOError as error:
+                raise TakeError(f"another take is being recorded into {self.path}: give each its own folder") from error
 
     def _start(self, start: bytes) -> None:
         write_synced(self.path / FACTS_PART, start)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, count
@@ -22,6 +23,7 @@ import pytest
 from device.core.errors import TakeError
 from device.core.motiongram import MotionSettings
 from device.core.take import COLUMN_MAGIC, SAMPLES_PER_CHUNK, column_dtype, seal
+from device.locks import FolderLock
 from device.store import (
     Take,
     TakeWriter,
@@ -407,6 +409,20 @@ def test_what_is_being_recorded_is_not_salvaged(tmp_path: Path) -> None:
     assert "delete it" in lost.why_not
     assert recording.finish().n_columns == 100
     assert salvage_all(tmp_path / "nowhere") == []
+
+
+def test_two_do_not_record_into_one_folder(tmp_path: Path) -> None:
+    first = record(tmp_path)
+    with pytest.raises(TakeError, match="another take is being recorded into"):
+        TakeWriter(tmp_path, SETTINGS, RATE_HZ, {}, folder=first.path)
+    assert first.finish().n_columns == 100
+
+
+def test_who_looks_whether_a_folder_is_locked_does_not_keep_a_recording_from_it(tmp_path: Path) -> None:
+    folder = allocate(tmp_path)
+    looks = FolderLock(folder)
+    threading.Timer(0.05, looks.release).start()
+    record(tmp_path, folder=folder).finish()
 
 
 def test_a_killed_recorder_loses_nothing_that_it_called_safe(tmp_path: Path) -> None:
