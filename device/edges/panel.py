@@ -10,7 +10,8 @@ from device.core.lights import Light
 
 OnEdge = Callable[[bool, float], None]
 """Called with whether the button is down from now on, and since when (CLOCK_MONOTONIC, in seconds), in a thread of the
-driver: it must return at once. Contacts bounce, and levels may be told twice."""
+driver, and possibly before who opens the panel has been given it: it must return at once. Contacts bounce, and levels
+may be told twice."""
 
 
 @dataclass(frozen=True)

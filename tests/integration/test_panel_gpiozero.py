@@ -177,6 +177,14 @@ def test_a_wrong_pin_is_one_line_that_names_it_and_leaves_nothing_open(change: d
     assert threading.active_count() == n_threads
 
 
+def test_after_a_wrong_pin_the_others_are_let_go() -> None:
+    chip = FakeChip("BUTTON")
+    pins = PanelPins(factory="gpiod", button="BUTTON", led="LAMP")
+    with pytest.raises(PanelError, match=r"panel\.led = LAMP cannot be used: LAMP is no line of /dev/gpiochip0"):
+        GpiozeroPanel(pins, GpiodFactory(pins.chip, lambda _path: chip), "gpiod", Edges())
+    assert (chip.lines[0].request, chip.is_closed) == (None, True)
+
+
 @pytest.mark.parametrize(("button", "led"), [("17", ""), ("", "27")])
 def test_a_box_may_have_a_button_alone_or_an_led_alone(button: str, led: str) -> None:
     edges = Edges()
@@ -261,11 +269,12 @@ def test_lgpio_leaves_nothing_in_the_working_directory_and_leaves_it_where_it_wa
 def test_pins_are_pressed_and_watched_from_another_process(tmp_path: Path) -> None:
     path = tmp_path / "panel"
     program = (
-        "import sys, threading\nfrom device.core.lights import Light\nfrom device.edges.panel import PanelPins\n"
-        "from device.edges.panel_gpiozero import open_panel\nended = threading.Event()\n"
-        "def on_edge(is_down, time_s):\n"
-        "    panel.show(Light.PERFORMING if is_down else Light.RECORDING)\n"
-        "panel = open_panel(PanelPins(factory='mock', mock_control=sys.argv[1]), on_edge)\n"
+        "import queue, sys\nfrom device.core.lights import Light\nfrom device.edges.panel import PanelPins\n"
+        "from device.edges.panel_gpiozero import open_panel\nedges = queue.Queue()\n"
+        "pins = PanelPins(factory='mock', mock_control=sys.argv[1])\n"
+        "panel = open_panel(pins, lambda is_down, time_s: edges.put(is_down))\n"
+        "for light in (Light.PERFORMING, Light.RECORDING):\n"
+        "    edges.get()\n    panel.show(light)\n"
         "sys.stdin.read()\npanel.close()\n"
     )
     box = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=ROOT, stdin=subprocess.PIPE)
@@ -286,6 +295,20 @@ def test_pins_are_pressed_and_watched_from_another_process(tmp_path: Path) -> No
     finally:
         box.kill()
         box.wait()
+
+
+@pytest.mark.parametrize("level", ["low", "high"])
+def test_through_the_socket_down_is_down_and_lit_is_lit_whatever_the_polarity(tmp_path: Path, level: str) -> None:
+    edges = Edges()
+    pins = replace(MOCK, mock_control=str(tmp_path / "panel"), led_lit=level, button_pressed=level, button_pull="none")
+    with closing(open_panel(pins, edges)) as panel, closing(MockPanel(tmp_path / "panel")) as finger:
+        finger.push(False)
+        finger.push(True)
+        eventually(lambda: edges.levels[-1:] == [True], "it is down")
+        finger.push(False)
+        eventually(lambda: edges.levels[-1:] == [False], "it is up")
+        panel.shine(0.25)
+        eventually(lambda: finger.brightness == 0.25, "it is a little lit")
 
 
 def test_who_talks_nonsense_to_the_mock_button_is_not_listened_to(tmp_path: Path) -> None:
