@@ -131,5 +131,5 @@ def _part(light: Light, elapsed_s: float) -> tuple[Part, float]:
 
 def lights_markdown() -> str:
     """Write a table of all lights for people."""
-    rows = [f"| {seen.looks} | {seen.means} |" for seen in SEEN.values()]
-    return "\n".join(["| the LED | means |", "| --- | --- |", *rows])
+    rows = [f"| {light.value} | {seen.looks} | {seen.means} |" for light, seen in SEEN.items()]
+    return "\n".join(["| light | how it looks | what it means |", "| --- | --- | --- |", *rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pytest
 from device.core.lights import PATTERNS, SEEN, STEP_S, Light, brightness, lights_markdown, period_s, until_change_s
 from device.core.panel_table import State
 
+ROOT = Path(__file__).parents[2]
 WATCHED_S, GRAIN_S = 12.0, 0.02
 
 
@@ -59,6 +61,11 @@ def test_every_state_has_a_light_of_its_own_and_every_light_is_explained() -> No
     assert set(SEEN) == set(PATTERNS) == set(Light)
     assert len({seen.looks for seen in SEEN.values()}) == len(Light)
     assert all(f"| {seen.looks} | {seen.means} |" in lights_markdown() for seen in SEEN.values())
+
+
+@pytest.mark.parametrize("page", ["systemd/README.md", "device/core/PANEL.md"])
+def test_what_people_read_about_the_led_is_what_it_does(page: str) -> None:
+    assert lights_markdown() in (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("light", list(Light))

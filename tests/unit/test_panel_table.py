@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -211,6 +212,11 @@ def test_the_printed_table_has_a_cell_for_every_state_and_happening() -> None:
         for state, cell in zip(State, cells, strict=True):
             assert (cell == "-") is (step_for(state, happening) == Step())
             assert all(action.value in cell for action in step_for(state, happening).actions)
+
+
+def test_the_page_about_the_panel_holds_the_table_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "device/core/PANEL.md").read_text(encoding="utf-8")
+    assert table_markdown() in page, "print(table_markdown()) has the new one"
 
 
 def test_held_at_the_start_means_the_same_in_whatever_the_engine_has_got_to() -> None:
