@@ -172,6 +172,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(point)], check=True)
         yield device
     finally:
+        subprocess.run(["umount", "--quiet", str(device)], check=False)  # should it be mounted still
         subprocess.run(["losetup", "-d", str(device)], check=True)
 
 

@@ -142,6 +142,7 @@ def test_what_an_earlier_try_left_is_not_believed(stick: Path, takes: Path) -> N
     part.mkdir(parents=True)
     sound = (takes / "0001" / "sound.bin").read_bytes()
     (part / "sound.bin").write_bytes(sound[:70_000] + b"x" * 70_000)
+    (part / "take.json").write_bytes((takes / "0001" / "take.json").read_bytes() + b"more")
     (part / "columns.bin").write_bytes((takes / "0002" / "columns.bin").read_bytes() + b"more")
     (part / "other.bin").write_bytes(b"x")
     assert serve(stick, takes).problems == []
@@ -272,6 +273,8 @@ HOSTILE = [
     (f"{PART}/sound.bin", "link"),
     (f"{PART}/sound.bin", "pipe"),
     (f"{PART}/{SUMS}", "link"),
+    (f"dance-sampler/takes/{BOX}/0001/take.json", "pipe"),
+    (f"dance-sampler/takes/{BOX}/0001/take.json", "link"),
 ]
 
 
@@ -297,7 +300,7 @@ def test_a_hostile_stick_reaches_nothing_of_the_box_and_holds_nobody_up(
     report = serve(stick, takes)
     assert contents(precious) == {"sound.bin": b"mine"}
     assert contents(takes) == before
-    assert report.problems or report == StickReport()
+    assert report.problems or report == StickReport() or report.n_copied == 2
 
 
 @pytest.mark.parametrize("name", ["0001", ".0001.part"])
