@@ -49,7 +49,7 @@ LEAST_DISKS = {
     "learns_the_room": 20,
     "starts_again_and_again": 20,
 }
-LEAST_CUTS = 300
+LEAST_CUTS = 250
 
 
 def watched(tmp_path: Path, doing: str, kind: type[WatchedOs] = WatchedOs) -> Box:
