@@ -152,6 +152,7 @@ def test_what_the_rings_could_not_hold_is_counted_and_what_comes_after_is_in_its
     assert notes["n_lost_frames"] == round((end_s - 1001.0) * FPS) - (N_FRAMES - 1)
     assert notes["n_lost_samples"] == pytest.approx(5.0 * RATE_HZ, abs=2 * BLOCK)
     assert {"frames lost", "sound lost"} <= set(str(notes["marks"]).split(", "))
+    assert take.n_samples == pytest.approx((end_s - 1000.5) * RATE_HZ, abs=1)
     late = 1001.0 + KEPT_S
     assert numbers(take)[round(take.sample_of(late))] == pytest.approx(round((late - 1000) * RATE_HZ) % 30_000, abs=2)
     np.testing.assert_allclose(np.diff(take.times_s)[-N_FRAMES + 2 :], 1 / FPS)

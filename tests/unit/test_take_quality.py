@@ -14,7 +14,7 @@ RATE_HZ, FPS = 8000, 25
 RANDOM = np.random.default_rng(0)
 ROOM = RANDOM.integers(40, 200, (48, 64), np.uint8)
 COVERED = RANDOM.normal(20.0, 2.0, (48, 64)).clip(0, 255).astype(np.uint8)
-UNLIT = RANDOM.normal(3.0, 2.0, (48, 64)).clip(0, 255).astype(np.uint8)
+UNLIT = RANDOM.normal(2.0, 8.0, (48, 64)).clip(0, 255).astype(np.uint8)  # dark, and noisy with it
 WHITE_WALL = np.tile(np.linspace(180, 220, 64), (48, 1)).astype(np.uint8)
 
 
@@ -98,6 +98,13 @@ def test_nobody_moving_is_marked_and_rests_are_not() -> None:
     for index in range(8 * FPS):
         quality.see(ROOM, 0.0, 112.0 + index / FPS)
     assert quality.notes()["marks"] == ""
+
+
+def test_the_first_frame_which_never_moves_is_not_held_against_a_take() -> None:
+    quality = TakeQuality(RATE_HZ)
+    for index in range(round(1.5 * FPS)):
+        quality.see(ROOM, 0.5 if index else 0.0, index / FPS)
+    assert (quality.notes()["still_share"], quality.notes()["marks"]) == (0.0, "")
 
 
 def test_a_short_take_is_judged_too() -> None:
