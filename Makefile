@@ -73,7 +73,7 @@ soak: $(TEST_READY)
 	@$(RUN) -m tests.bench.soak --minutes $(or $(SOAK_MINUTES),2)
 
 clean:
-	rm -rf $(VENV) $(PEERS) out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(PEERS) out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEVICE_READY): | $(VENV)/made
