@@ -17,6 +17,7 @@ import pytest
 from linuxpy.video import raw
 
 from device.core.errors import CameraError
+from device.core.exposure import ExposureSettings
 from device.edges import camera_v4l2
 from device.edges.camera_v4l2 import CameraV4l2, find_v4l2
 from device.edges.jpeg_grey import JpegGrey
@@ -162,6 +163,17 @@ def test_what_a_camera_does_by_itself_is_switched_off_and_exposure_fits_the_fram
         assert values["EXPOSURE_ABSOLUTE"].value == 166  # of 100 us: 16.7 ms, though it could be 204.7
         assert values["GAIN"].value == 255  # it is as bright as it gets
         assert camera.mode.fps == 60.0
+
+
+def test_exposure_and_gain_that_were_set_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeV4l2(tmp_path / "video0", list(MODES))
+    fake.install(monkeypatch.setattr)
+    with fake.filming():
+        camera = CameraV4l2(fake.path, 48, 64, 60.0, ExposureSettings(90.0, 10.0, time_s=0.004, gain=8.0))
+        camera.read()
+        camera.close()
+    assert fake.controls[raw.ControlID.EXPOSURE_ABSOLUTE].value == 40
+    assert fake.controls[raw.ControlID.GAIN].value == 255
 
 
 def test_exposure_is_found_before_anybody_sees_and_then_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
