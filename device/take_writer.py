@@ -159,16 +159,6 @@ class TakeWriter:
                     self._sound.chunk["time_s"] = time_s + first / self._facts.rate_hz
                 self._sound.chunk["samples"][0, at : at + n] = whole[first : first + n]
 
-    def note(self, **facts: object) -> None:
-        """Add to what take.json says of the take, once it is whole; text, numbers, true, false or null by name.
-
-        Parameters
-        ----------
-        **facts
-            Join `source`; what a name said before is replaced.
-        """
-        self._facts = replace(self._facts, source={**self._facts.source, **facts})
-
     def finish(self, *, cancelled: bool = False, **notes: object) -> Take:
         """Make the take whole.
 
