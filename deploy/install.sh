@@ -198,7 +198,7 @@ make_environment() {
     [ -z "$wheels" ] || options=(--no-index --find-links "$wheels")
     "$folder/bin/python" -m pip install --disable-pip-version-check --no-cache-dir "${quiet[@]}" "${options[@]}" \
         -r "$SOURCE/requirements-device.txt" ||
-        die "Python's packages cannot be installed: look above; without a network, use --wheels"
+        die "Python's packages cannot be installed: look above${wheels:+; was $wheels made on such a box?}"
     # The command finds the program from any folder.
     echo "/opt/$NAME/current" >"$(echo "$folder"/lib/python3*/site-packages)/$NAME.pth"
     sync -f "$folder"
@@ -208,8 +208,9 @@ make_environment() {
 save_the_wheels() {
     say "Saving Python's packages in $save_wheels ..."
     mkdir -p "$save_wheels"
-    "$(environment)/bin/python" -m pip wheel --disable-pip-version-check --quiet --wheel-dir "$save_wheels" \
-        -r "$SOURCE/requirements-device.txt"
+    "$(environment)/bin/python" -m pip wheel --disable-pip-version-check --quiet --use-pep517 \
+        --wheel-dir "$save_wheels" -r "$SOURCE/requirements-device.txt" ||
+        die "Python's packages cannot be saved: look above"
 }
 
 # --- The program ---

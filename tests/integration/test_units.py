@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from device.config import load_config
+from device.core.lights import SEEN
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
@@ -192,3 +193,22 @@ def test_watchdog_and_journal_have_bounds() -> None:
     assert int(watchdog["Manager"]["RuntimeWatchdogSec"].removesuffix("s")) <= 15
     assert journal["Journal"]["SystemMaxUse"].endswith("M")
     assert "Service.LogRateLimitBurst" in keys(SERVICE)
+
+
+def test_the_guide_tells_every_light_as_it_is() -> None:
+    guide = (UNITS / "README.md").read_text(encoding="utf-8")
+    rows = [f"| {light.value} | {seen.looks} | {seen.means} |" for light, seen in SEEN.items()]
+    assert "\n".join(rows) in guide
+
+
+def test_the_guide_wires_the_pins_that_are_configured(tmp_path: Path) -> None:
+    panel = load_config(system_path=tmp_path / "none").panel
+    guide = (UNITS / "README.md").read_text(encoding="utf-8")
+    assert f"(GPIO {panel.button}) to ground while it is down" in guide
+    assert f"(GPIO {panel.led}) is high" in guide
+    assert (panel.button_pull, panel.button_pressed, panel.led_lit) == ("up", "low", "high")
+
+
+def test_a_take_is_given_up_before_systemd_ends_the_box(tmp_path: Path) -> None:
+    panel = load_config(system_path=tmp_path / "none").panel
+    assert panel.saving_limit_s + 5 <= float(keys(SERVICE)["Service.TimeoutStopSec"][0])
