@@ -21,10 +21,12 @@ class Led:
         self.levels: list[float] = []
         self.is_broken = False
         self.n_failed = 0
+        self.is_being_set = threading.Event()
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
     def set(self, level: float) -> None:
+        self.is_being_set.set()
         assert self.may_go_on.wait(20.0)
         if self.is_broken:
             self.n_failed += 1
@@ -116,9 +118,12 @@ def test_an_led_that_fails_is_said_once_and_works_again_when_it_can(caplog: pyte
 
 def test_nobody_waits_for_a_slow_led() -> None:
     with played() as (player, led):
+        eventually(lambda: led.levels == [0.0], "it is dark at first")
         led.may_go_on.clear()
-        for light in (Light.PERFORMING, Light.FAULT, Light.STARTING) * 100:
-            player.show(light)
+        led.is_being_set.clear()
         player.show(Light.PERFORMING)
+        assert led.is_being_set.wait(20.0)
+        for light in (Light.FAULT, Light.STARTING, Light.DARK) * 100:
+            player.show(light)
         led.may_go_on.set()
-        eventually(lambda: led.levels[-1:] == [1.0], "the last one is shown")
+        eventually(lambda: led.levels == [0.0, 1.0, 0.0], "the last one is shown")
