@@ -12,6 +12,10 @@ if sys.platform != "win32":
     import fcntl
 
 
+LOOK_S = 0.5
+"""Long enough to wait for all who only look whether a folder is locked."""
+
+
 class FolderLock:
     """A folder that one process at a time works in. It writes nothing.
 
@@ -20,7 +24,7 @@ class FolderLock:
     path : Path
         The folder.
     wait_s : float
-        How long to wait for whoever has it, seconds: a moment is enough for those who only look whether it is locked.
+        How long to wait for whoever has it, seconds; `LOOK_S` where others may look.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from pathlib import Path
 from device.core.errors import TakeError
 from device.core.take import SAMPLES_PER_CHUNK, TakeFacts, n_held
 from device.files import explained
-from device.locks import FolderLock, is_locked
+from device.locks import LOOK_S, FolderLock, is_locked
 from device.take_numbers import allocate, take_folders
 from device.take_reader import (
     FACTS,
@@ -112,7 +112,7 @@ def salvage(path: Path) -> Take:
     facts = read_facts(path, FACTS if (path / FACTS).exists() else FACTS_PART)
     with explained(path):
         try:
-            lock = FolderLock(path)
+            lock = FolderLock(path, wait_s=LOOK_S)
         except BlockingIOError as error:
             raise TakeError(f"{path} is being recorded: stop the recording, which makes it whole") from error
         try:

@@ -27,14 +27,12 @@ from device.core.take import (
     to_int16,
 )
 from device.files import explained, remove_file, remove_tree, replace_synced, sync_path, write_synced
-from device.locks import FolderLock
+from device.locks import LOOK_S, FolderLock
 from device.take_numbers import allocate, remember
 from device.take_reader import COLUMNS, FACTS, FACTS_PART, SOUND, Take
 
 SYNC_EVERY_S = 0.5
 """With the chunk that is being filled, and the time that a card takes, less than a second is lost."""
-LOCK_S = 0.5
-"""Others only look for a moment whether the folder is locked."""
 _SOURCE_OF = {"motion": "camera", "sound": "microphone or line input"}
 
 
@@ -209,7 +207,7 @@ class TakeWriter:
     def _lock_folder(self) -> FolderLock:
         with explained(self.path):
             try:
-                return FolderLock(self.path, wait_s=LOCK_S)
+                return FolderLock(self.path, wait_s=LOOK_S)
             except BlockingIOError as error:
                 raise TakeError(f"another take is being recorded into {self.path}: give each its own folder") from error
 

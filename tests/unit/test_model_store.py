@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -128,6 +129,14 @@ def test_the_oldest_are_removed_but_never_what_plays_or_is_in_use(state: Path, m
     assert installed_bundles(state) == [first, third, fourth.path]
     fifth = install(make(5), state, n_kept=1)
     assert set(installed_bundles(state)) == {fourth.path, fifth.path}
+
+
+def test_a_clock_that_ran_backwards_changes_no_order(state: Path, make: Make) -> None:
+    first, second = install(make(1), state).path, install(make(2), state).path
+    for path, time_s in ((first, 4e9), (second, 0)):
+        os.utime(path, (time_s, time_s))
+    assert installed_bundles(state) == [first, second]
+    assert install(make(3), state, n_kept=1).removed == (first,)
 
 
 def test_next_goes_round(state: Path, make: Make) -> None:

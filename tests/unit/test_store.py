@@ -418,11 +418,23 @@ def test_two_do_not_record_into_one_folder(tmp_path: Path) -> None:
     assert first.finish().n_columns == 100
 
 
-def test_who_looks_whether_a_folder_is_locked_does_not_keep_a_recording_from_it(tmp_path: Path) -> None:
+def test_who_looks_whether_a_folder_is_locked_is_in_nobodys_way(tmp_path: Path) -> None:
     folder = allocate(tmp_path)
     looks = FolderLock(folder)
     threading.Timer(0.05, looks.release).start()
-    record(tmp_path, folder=folder).finish()
+    writer = record(tmp_path, folder=folder)
+    writer.close()
+    looks = FolderLock(folder)
+    threading.Timer(0.05, looks.release).start()
+    assert salvage(folder).n_columns == 100
+
+
+def test_a_clock_that_ran_backwards_changes_no_order(tmp_path: Path) -> None:
+    first, second = record(tmp_path).finish(), record(tmp_path).finish()
+    os.utime(first.path, (4e9, 4e9))
+    os.utime(second.path, (0, 0))
+    assert [take.path for take in list_takes(tmp_path)] == [first.path, second.path]
+    assert allocate(tmp_path).name == "0003"
 
 
 def test_a_killed_recorder_loses_nothing_that_it_called_safe(tmp_path: Path) -> None:
