@@ -79,6 +79,7 @@ def test_the_delay_is_found_and_the_wait_for_the_next_frame_is_part_of_it(delay_
     scene = Scene(delay_s, fps)
     found = measure(scene, scene, scene.clock)
     assert (found.n_missed, found.n_pixels) == (0, 4)
+    assert found.contrast == pytest.approx(scene.strength, abs=5.0)
     assert np.all(found.delays_s >= delay_s - 1e-9)
     assert np.all(found.delays_s <= delay_s + 1.0 / fps + 1e-9)
     assert np.median(found.delays_s) == pytest.approx(delay_s + 0.5 / fps, abs=0.25 / fps)
