@@ -22,7 +22,7 @@ from device.config_edit import with_keys
 from device.core.errors import AudioError, ConfigError, UsageError
 from device.core.frame import Frame
 from device.png import png
-from device.tone import TONE_DB, TONE_HZ, TONE_S, tone
+from device.tone import TAIL_S, TONE_DB, TONE_HZ, TONE_S, tone
 
 USB, HDMI, JACK = "USB Audio", "MAI PCM i2s-hifi-0", "bcm2835 Headphones"
 CAMERA = FoundCamera("v4l2:/dev/v4l/by-id/usb-eye-index0", "Eye")
@@ -230,6 +230,10 @@ def test_a_card_that_does_not_play_is_said_and_the_rest_is_done(
 
 def test_the_tone_is_soft_and_has_no_clicks() -> None:
     sound = tone(48000)
+    n_tail, n_edge = round(TAIL_S * 48000), 240
+    assert not sound[-n_tail + 1 :].any()
+    for edge in (sound[:n_edge], sound[-n_tail - n_edge : -n_tail]):
+        assert np.abs(edge).max() < 0.15 * np.abs(sound).max()
     assert np.abs(sound).max() == pytest.approx(10 ** (TONE_DB / 20), rel=1e-3)
     steepest = 2 * np.pi * TONE_HZ / 48000 * 10 ** (TONE_DB / 20)
     assert np.abs(np.diff(sound, prepend=np.float32(0), append=np.float32(0))).max() < 1.1 * steepest
@@ -296,6 +300,7 @@ def test_a_png_is_what_other_programs_read(tmp_path: Path) -> None:
     [
         ("", '[audio]\ndevice = "x"\n'),
         ("[camera]\nfps = 30\n", '[camera]\nfps = 30\n\n[audio]\ndevice = "x"\n'),
+        ('[audio]\n[other]\ndevice = "y"\n', '[audio]\ndevice = "x"\n[other]\ndevice = "y"\n'),
         ("[audio]\nperiod = 64\n", '[audio]\ndevice = "x"\nperiod = 64\n'),
         ('[audio] # loud\ndevice="a#b"   # mine\n', '[audio] # loud\ndevice = "x"   # mine\n'),
         ("[audio]\ndevice = 'a' # \"b\"\n[room]\n", '[audio]\ndevice = "x" # "b"\n[room]\n'),
