@@ -20,6 +20,8 @@ from device.take_reader import FACTS
 
 SUMS = "SHA256SUMS"
 PIECE_BYTES = 1 << 20
+SYNC_EVERY_BYTES = 16 << 20
+"""A slow stick writes so much in some seconds: progress is what it has, not what the system has promised."""
 LEFT_FREE_BYTES = 1 << 20
 MOST_BOXES = 100
 """Folders for one box's takes; more takes of the same number than these nobody has."""
@@ -27,7 +29,7 @@ LARGEST_FACTS = 1 << 20
 
 _T = TypeVar("_T")
 Progress = Callable[[int], None]
-"""Told how many bytes have been copied or found to be there."""
+"""Told how many bytes more have been copied or found to be there; 0: it goes on."""
 
 
 class StickError(DanceSamplerError, OSError):
@@ -145,12 +147,14 @@ def _copy_file(path: Path, folder: StickFolder, name: str, progress: Progress) -
             if os.pread(target, len(piece), n_copied) != piece:
                 os.ftruncate(target, n_copied)
                 _write_at(target, piece, n_copied)
+                if (n_copied + len(piece)) // SYNC_EVERY_BYTES > n_copied // SYNC_EVERY_BYTES:
+                    os.fdatasync(target)
             n_copied += len(piece)
             digest.update(piece)
             progress(len(piece))
         os.ftruncate(target, n_copied)
         os.fsync(target)
-        if _digest_of(target) != digest.hexdigest():
+        if _digest_of(target, progress) != digest.hexdigest():
             os.ftruncate(target, 0)
             raise StickError(f"{name} of take {path.parent.name} came back otherwise than written: use another stick")
     return digest.hexdigest()
@@ -162,13 +166,14 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> None:
         data, offset = data[n:], offset + n
 
 
-def _digest_of(descriptor: int) -> str:
+def _digest_of(descriptor: int, progress: Progress) -> str:
     """Read a file back from the stick itself, not from what the system remembers of it."""
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     digest, offset = hashlib.sha256(), 0
     while piece := os.pread(descriptor, PIECE_BYTES, offset):
         digest.update(piece)
         offset += len(piece)
+        progress(0)
     return digest.hexdigest()
 
 

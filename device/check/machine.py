@@ -55,7 +55,9 @@ def check_machine(context: Context) -> Verdict:
     year = time.localtime().tm_year
     figures = {"temperature_c": looked.temperature_c, "throttled": looked.throttled, "load": looked.load}
     heat = "temperature unknown" if looked.temperature_c is None else f"{looked.temperature_c:.0f} °C"
-    found = ", ".join([heat, *(looked.throttled or []), f"clock {time.strftime('%Y-%m-%d %H:%M %Z')}"])
+    clock = f"clock {time.strftime('%Y-%m-%d %H:%M %Z')}"
+    clock += ", not set by the network" if vitals.is_clock_synchronised(context.root) is False else ""
+    found = ", ".join([heat, *(looked.throttled or []), clock])
     if looked.throttled and any("under-voltage" in each for each in looked.throttled):
         return Verdict("machine", WARNING, found, "use the power supply that the board's maker recommends", figures)
     if looked.throttled or (looked.temperature_c or 0.0) >= HOT_C:

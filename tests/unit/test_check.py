@@ -126,6 +126,13 @@ def test_heat_and_a_weak_power_supply_are_warnings(
     assert (verdict.state, verdict.remedy) == (state, remedy)
 
 
+def test_a_clock_that_no_network_has_set_is_said(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "run/systemd/timesync").mkdir(parents=True)
+    assert machine.check_machine(context).found.endswith(", not set by the network")
+    put(tmp_path, "run/systemd/timesync/synchronized", "")
+    assert "not set" not in machine.check_machine(context).found
+
+
 def arrivals(scene: FakeCamera, age_s: float = 0.0) -> list[Arrival]:
     frames = iter(scene.read, None)
     return [Arrival(frame, frame.time_s + age_s, n) for n, frame in enumerate(frames) if frame is not None]
