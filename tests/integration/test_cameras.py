@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,22 @@ import numpy as np
 import pytest
 
 from device.core.errors import CameraError
+from device.core.exposure import GAMMA, STEP
+from device.core.frame import Frame
+from device.core.motiongram import Motiongram
+from device.core.room import RoomMotiongram
+from device.core.synth import Synth
 from device.edges import camera_gstreamer
+from device.edges.audio_fake import FakeOutput
 from device.edges.camera_gstreamer import CameraGStreamer
+from device.edges.model import Float32
+from device.engine import Player, Voice, run_virtual
 from device.live import Live
+from device.models import load_bundle
 from device.process import Child, wait_for_any
 from tests.fake_v4l2 import open_plugged
 from tests.live_fakes import RATE_HZ, SETTINGS, Card, Rig, open_card
+from tests.room_films import dance, empty, furniture
 from tests.stuck_camera import stuck_main, stuck_setup
 from tests.tone_bundles import make_bundles
 
@@ -164,6 +175,44 @@ def test_a_driver_that_is_stuck_while_it_opens_the_camera_does_not_stick_the_pro
     finally:
         child.end()
     assert "open_for_ever" in capfd.readouterr().err  # the log says where it was
+
+
+def sound_of(bundle_path: Path, frames: Iterable[Frame], motion: type[Motiongram] = RoomMotiongram) -> Float32:
+    """Play frames through all that makes sound of them."""
+    bundle = load_bundle(bundle_path, "f16")
+    manifest = bundle.manifest
+    player = Player(manifest, bundle.model, "stream", 0.0, 0, motiongram=motion(manifest.motion))
+    output = FakeOutput(manifest.rate_hz)
+    run_virtual(frames, player, Voice(player.scores, Synth(manifest.synth, 0), 0.18), output)
+    return output.played
+
+
+def exposed(exposures: Callable[[float], float], film: Iterable[Frame]) -> Iterator[Frame]:
+    """Give a film as a camera shows it whose exposure changes, and which is a little noisy."""
+    rng = np.random.default_rng(0)
+    for frame in film:
+        grey = frame.grey * exposures(frame.time_s) ** (1 / GAMMA) + rng.standard_normal(frame.grey.shape)
+        yield Frame(np.clip(grey + 0.5, 0, 255).astype(np.uint8), frame.time_s)
+
+
+def stepping(time_s: float) -> float:
+    """Eight steps up and eight down, twice a second: many times as many as there are."""
+    n_steps = int(2 * time_s) % 16
+    return STEP ** min(n_steps, 16 - n_steps)
+
+
+def test_no_sound_comes_of_exposure_that_steps_and_a_dance_sounds_as_before(bundles: Path) -> None:
+    room = empty(furniture(), 16.0, 60.0)
+    assert not sound_of(bundles / "low", exposed(stepping, room)).any()
+    # That is what is heard, of larger ones, by what knows nothing of light.
+    assert sound_of(bundles / "low", exposed(lambda time_s: 1.6 ** int(time_s * 4 % 2), room[:240]), Motiongram).any()
+    before, during = (
+        np.abs(sound_of(bundles / "low", exposed(exposures, dance(2, 8.0)))).reshape(-1, 480).max(axis=1)
+        for exposures in (lambda _: 1.0, stepping)
+    )
+    assert before.max() > 0.003  # a small dancer, and a tone as loud as there is motion
+    assert np.corrcoef(before, during)[0, 1] > 0.95
+    assert during.mean() == pytest.approx(before.mean(), rel=0.15)
 
 
 class PluggedRig(Rig):
