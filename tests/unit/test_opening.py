@@ -7,7 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from device.config import HoursConfig
+from device.core.hours import Hours
 from device.opening import Opened, Opening, local_zone
 
 MUSEUM = HoursConfig(("mon-fri 10:00-18:00",), (), 8.0)
@@ -36,6 +39,25 @@ def test_a_clock_that_is_set_while_it_plays_is_believed_at_once() -> None:
     opening = Opening(MUSEUM, BERLIN)
     assert opening.look(3600.0).is_open
     assert not opening.look(unix_s("2026-07-06 03:00")).is_open
+
+
+def test_looked_at_every_second_it_says_what_the_calendar_says_whatever_becomes_of_the_clock() -> None:
+    opening = Opening(MUSEUM, BERLIN)
+    times_s = [unix_s("2026-07-06 09:59:57") + n for n in range(6)]
+    assert [opening.look(each).is_open for each in times_s] == [False] * 3 + [True] * 3
+    assert [opening.look(each).is_open for each in reversed(times_s)] == [True] * 3 + [False] * 3
+    assert opening.look(unix_s("2026-07-06 12:00")).is_open
+    assert not opening.look(unix_s("2026-07-05 12:00")).is_open  # set back by a day
+    assert not opening.look(unix_s("2026-07-06 20:00")).is_open
+
+
+def test_a_look_at_the_same_calendar_again_costs_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for config in (MUSEUM, HoursConfig((), (), 8.0), HoursConfig(("daily 00:00-24:00",), (), 8.0)):
+        opening = Opening(config, BERLIN)
+        first = opening.look(unix_s("2026-07-06 12:00"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Hours, "next_change", lambda *_: pytest.fail("it was reckoned again"))
+            assert opening.look(unix_s("2026-07-06 12:00:01")) == first
 
 
 def test_the_machines_zone_knows_summer_and_winter_and_its_want_is_no_failure(tmp_path: Path) -> None:
