@@ -7,6 +7,7 @@ call has its time-out, and whoever runs this is ready to end the process.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from concurrent.futures import TimeoutError as NotInTimeError
 from contextlib import suppress
@@ -106,14 +107,13 @@ class CameraPicamera2:
         camera = self._camera = Picamera2(number)
         model = str(info[number].get("Model", ""))
         mode = sensor_mode(model, self._fps)
-        # As high as the sensor's shape asks, so that nothing of its view is cut off.
-        height = WIDTH * 3 // 4 if mode is None else 2 * round(WIDTH * mode.height / mode.width / 2)
+        width, height = self._main_size(3 / 4 if mode is None else mode.height / mode.width)
         fps = self._fps if mode is None else min(self._fps, mode.fps)
         self._controls: dict[str, tuple[Any, Any, Any]] = camera.camera_controls
         self._follower = ExposureFollower(exposure, self._limits(1.0 / fps))
         camera.configure(
             camera.create_video_configuration(
-                main={"size": (WIDTH, height), "format": "YUV420"},
+                main={"size": (width, height), "format": "YUV420"},
                 raw=None,
                 sensor=None if mode is None else {"output_size": (mode.width, mode.height), "bit_depth": mode.bits},
                 colour_space=libcamera.ColorSpace.Sycc(),  # full range
@@ -128,6 +128,12 @@ class CameraPicamera2:
         self._downscale = Downscale((self._height, self._width), self._shape)
         camera.start()
         _log.info("camera %s: %s %d x %d at %g fps", model, main["format"], self._width, self._height, fps)
+
+    def _main_size(self, shape: float) -> tuple[int, int]:
+        """Give the size of the camera's pictures, even numbers, of the sensor's shape: its whole view."""
+        least_height, least_width = self._shape
+        width = max(WIDTH, least_width, math.ceil(least_height / shape))
+        return 2 * math.ceil(width / 2), 2 * max(round(width * shape / 2), math.ceil(least_height / 2))
 
     def _limits(self, frame_s: float) -> ExposureLimits:
         shortest_us, longest_us, _ = self._controls.get("ExposureTime", (100, 1_000_000, None))

@@ -101,6 +101,13 @@ def test_the_sensor_shows_as_much_of_the_room_as_the_rate_allows(
     assert configured["controls"]["FrameDurationLimits"] == (frame_us, frame_us)
 
 
+def test_a_still_as_large_as_the_camera_s_own_pictures_can_be_had(cable: Cable, module: ModuleType) -> None:
+    camera = module.CameraPicamera2(0, 480, 640, 60.0, AUTO, 0.5)
+    assert camera.read().grey.shape == (480, 640)
+    assert cable.opened[0].configured[0]["main"]["size"] == (854, 480)
+    camera.close()
+
+
 def test_a_sensor_that_nobody_knows_and_a_camera_that_can_nothing_play(cable: Cable, module: ModuleType) -> None:
     cable.models[:], cable.main_format = ["vimc"], "BGR888"
     cable.controls.clear()
