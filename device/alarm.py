@@ -66,7 +66,7 @@ class Alarm:
         """
         event = "begins" if self.is_on else "ends"
         content: dict[str, Any] = {"event": event, "fault": self.fault, "what": self.what, "time": self.time}
-        return json.dumps({**content, "box": box, "n_left_out": self.n_left_out}).encode()
+        return (json.dumps({**content, "box": box, "n_left_out": self.n_left_out}) + "\n").encode()
 
 
 class Pending:

@@ -16,7 +16,7 @@ from device.status_client import is_running
 if TYPE_CHECKING:
     from device.check.verdict import Check, Context, Verdict
 
-NAMES = ("config", "state", "machine", "priority", "camera", "sound", "input", "panel", "model", "latency")
+NAMES = ("config", "box", "state", "machine", "priority", "camera", "sound", "input", "panel", "model", "latency")
 DEFAULT_S = 5.0
 
 
@@ -90,6 +90,7 @@ def _check_of(name: str) -> Check:
 
     checks: dict[str, Check] = {
         "config": machine.check_configuration,
+        "box": machine.check_box,
         "state": machine.check_state,
         "machine": machine.check_machine,
         "priority": machine.check_priority,

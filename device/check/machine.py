@@ -7,7 +7,7 @@ from pathlib import Path
 
 from device import vitals
 from device.check.children import result_of
-from device.check.verdict import GOOD, WARNING, Context, Verdict
+from device.check.verdict import GOOD, SKIPPED, WARNING, Context, Verdict
 from device.config import DEFAULT_PATH
 from device.core.hours import FIRST_YEAR
 from device.core.motiongram import MotionSettings
@@ -15,6 +15,7 @@ from device.disk import free_bytes, seconds_left, take_bytes_per_s
 from device.process import Child, Part, run_part
 from device.realtime import Urgency, be_urgent
 from device.state import state_problem
+from device.status_client import ask
 from device.status_page import duration
 
 HOT_C = 80.0
@@ -29,6 +30,18 @@ def check_configuration(context: Context) -> Verdict:
     n_set = sum(origin != str(DEFAULT_PATH) for origin in context.config.origins.values())
     found = f"{n_set} keys set by {', '.join(files)}" if files else "all defaults"
     return Verdict("config", GOOD, found, figures={"n_set": n_set})
+
+
+def check_box(context: Context) -> Verdict:
+    """Ask the running box what it misses."""
+    if not context.is_running:
+        return Verdict("box", SKIPPED, "it does not run, so that all of its parts can be checked")
+    snapshot = ask(Path(context.config.status.socket), {"op": "status"})
+    state, missing = str(snapshot.get("state", "starting")), snapshot.get("missing") or {}
+    found = f"it runs: {state}, {snapshot.get('n_xruns', 0)} underruns so far"
+    if missing:
+        return Verdict("box", WARNING, found, "; ".join(map(str, missing.values())), {"state": state})
+    return Verdict("box", GOOD, found, figures={"state": state})
 
 
 def check_state(context: Context) -> Verdict:

@@ -63,7 +63,7 @@ def test_all_parts_of_a_box_are_tried(config: Path, pulse_card: PulseCard) -> No
         heard = recording.sound[:, 0]
     assert code == 0, found
     assert list(found) == [
-        "config", "state", "machine", "priority", "camera", "sound", "input", "panel", "model", "latency",
+        "config", "box", "state", "machine", "priority", "camera", "sound", "input", "panel", "model", "latency",
     ]  # fmt: skip
     assert found["camera"]["figures"]["fps"] == pytest.approx(50.0, rel=0.1)
     assert found["camera"]["figures"]["contrast"] > 4.0

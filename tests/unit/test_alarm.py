@@ -95,7 +95,7 @@ def script(tmp_path: Path, body: str) -> str:
     """A command that runs a program, which finds what it was given in `given`."""
     path = tmp_path / "a command.py"
     path.write_text(
-        f"import json, os, sys, time, subprocess\ngiven = json.load(sys.stdin)\nfolder = sys.argv[1]\n{body}"
+        f"import json, os, sys, time, subprocess\ngiven = json.loads(sys.stdin.readline())\nassert sys.stdin.read() == ''\nfolder = sys.argv[1]\n{body}"
     )
     return f"'{sys.executable}' '{path}' '{tmp_path}'"
 
@@ -123,6 +123,10 @@ def test_the_command_gets_what_begins_and_what_ends(tmp_path: Path) -> None:
     assert first["time"].endswith("+00:00")
     assert (first["event"], first["fault"], first["what"]) == ("begins", "camera", "no frames: check its cable")
     assert (second["event"], second["box"], second["n_left_out"]) == ("ends", "foyer", 0)
+
+
+def test_shells_that_read_lines_get_a_whole_one() -> None:
+    assert alarm().to_json("foyer").endswith(b"}\n")
 
 
 def test_no_shell_looks_at_the_command(tmp_path: Path) -> None:

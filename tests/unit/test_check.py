@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +335,31 @@ def test_the_simulated_camera_keeps_time_and_always_moves() -> None:
     assert seen.motion > 10.0
 
 
+@pytest.mark.parametrize(
+    ("missing", "state", "remedy"),
+    [({}, GOOD, ""), ({"card": "the card is gone: plug it in"}, WARNING, "the card is gone: plug it in")],
+)
+def test_a_running_box_is_asked_what_it_misses(
+    tmp_path: Path, context: Context, missing: dict[str, str], state: str, remedy: str
+) -> None:
+    config = configured(tmp_path, f'[status]\nsocket = "{tmp_path / "socket"}"\n')
+    assert machine.check_box(replace(context, config=config)).state == SKIPPED
+    server, is_over = StatusServer(tmp_path / "socket"), threading.Event()
+    server.publish({"state": "performing", "n_xruns": 3, "missing": missing})
+
+    def serve() -> None:
+        while not is_over.wait(0.01):
+            server.serve()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    verdict = machine.check_box(replace(context, config=config, is_running=True))
+    is_over.set()
+    thread.join()
+    server.close()
+    assert (verdict.state, verdict.remedy, verdict.found) == (state, remedy, "it runs: performing, 3 underruns so far")
+
+
 def checked(*argv: str | Path) -> int:
     return run("device", "A test.", COMMANDS, ["check", *map(str, argv)])
 
@@ -372,7 +398,7 @@ def test_a_running_box_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("--only", "colour"), "there is no check 'colour': choose from config, state"),
+        (("--only", "colour"), "there is no check 'colour': choose from config, box"),
         (("--audio", "wav:x"), "give --audio alsa:PCM"),
         (("--audio-in", "x"), "--audio-in"),
         (("--camera", "x"), "there is no camera 'x'"),
