@@ -10,6 +10,7 @@ from device.core.errors import CameraError, UsageError
 
 AUTO, PI = "auto", "picamera2"
 WITH_TARGET = {"file": "CLIP", "v4l2": "/dev/videoN", "gst": "PIPELINE"}
+DEVICES = Path("/dev")
 NAMES = ", ".join([AUTO, PI, *(f"{kind}:{target}" for kind, target in WITH_TARGET.items())])
 
 
@@ -55,11 +56,25 @@ def clip_of(source: str) -> Path | None:
     return Path(target) if kind == "file" else None
 
 
+def check_node(path: Path) -> None:
+    """See that a camera is there, before its driver is loaded: a box looks for one that is absent twice a second.
+
+    Raises
+    ------
+    CameraError
+        It is not.
+    """
+    if not path.exists():
+        raise CameraError(f"there is no camera {path}: plug it in, or name another")
+
+
 def find_cameras() -> list[FoundCamera]:
     """List the cameras that this machine has, those on a Pi's own connector first."""
-    from device.edges.camera_v4l2 import find_v4l2
+    found = []
+    if any(DEVICES.glob("video*")):
+        from device.edges.camera_v4l2 import find_v4l2
 
-    found = [FoundCamera(f"v4l2:{path}", name) for path, name in find_v4l2()]
+        found = [FoundCamera(f"v4l2:{path}", name) for path, name in find_v4l2(DEVICES)]
     if has_picamera2():
         from device.edges.camera_picamera2 import find_pi_cameras
 

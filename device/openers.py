@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.cameras import clip_of, the_camera
+from device.cameras import check_node, clip_of, the_camera
 from device.core.errors import CameraError, UsageError
 from device.core.exposure import ExposureSettings
 from device.edges.audio import AudioOutput
@@ -49,6 +49,7 @@ def open_camera(source: str, config: CameraConfig) -> Camera:
         return CameraGStreamer(target, config.height, config.width)
     exposure = ExposureSettings(config.brightness, config.step_s, 1e-3 * config.exposure_ms, config.gain)
     if kind == "v4l2":
+        check_node(Path(target))
         from device.edges.camera_v4l2 import CameraV4l2
 
         return CameraV4l2(Path(target), config.height, config.width, config.fps, exposure)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from linuxpy.video import device as v4l2
 from linuxpy.video import raw
 
+from device.cameras import check_node
 from device.core.exposure import ExposureSettings
 from device.edges.camera_v4l2 import CameraV4l2
 
@@ -267,9 +268,8 @@ def patches(fake: FakeV4l2) -> Grey:
 
 def open_plugged(socket: Path) -> CameraV4l2:
     """Open a moving scene's camera, for a process of its own: it is plugged in as long as the file `socket` exists."""
+    check_node(socket)
     node = socket.with_name(f"video-{os.getpid()}")
-    if not socket.exists():
-        return FakeV4l2.open(_Absent(node))  # type: ignore[arg-type] # has all that is asked of it
     fake = FakeV4l2(node, [("YUYV", 320, 240, 60.0)], scene=patches)
     fake.install()
 
@@ -281,10 +281,3 @@ def open_plugged(socket: Path) -> CameraV4l2:
 
     threading.Thread(target=film, daemon=True).start()
     return fake.open()
-
-
-@dataclass
-class _Absent:
-    """A camera that is not there."""
-
-    path: Path

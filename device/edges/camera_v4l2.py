@@ -71,8 +71,6 @@ class CameraV4l2:
 
     def __init__(self, path: Path, height: int, width: int, fps: float, exposure: ExposureSettings) -> None:
         self._path, self._shape = path, (height, width)
-        if not path.exists():
-            raise CameraError(f"there is no camera {path}: plug it in, or name another")
         self._device = v4l2.Device(path)
         self._memories: list[mmap.mmap] = []
         self._pictures: list[Grey] = []
@@ -225,6 +223,7 @@ class CameraV4l2:
             raise
         except OSError as error:
             reasons = {
+                errno.ENOENT: "is not there: plug it in, or name another",
                 errno.ENODEV: "was pulled out: plug it in again",
                 errno.ENXIO: "was pulled out: plug it in again",
                 errno.EBUSY: "is in use by another program: end that one",
@@ -235,7 +234,7 @@ class CameraV4l2:
             raise CameraError(f"camera {self._path} {reason}") from error
 
 
-def find_v4l2(devices: Path = Path("/dev")) -> list[tuple[Path, str]]:
+def find_v4l2(devices: Path) -> list[tuple[Path, str]]:
     """List the cameras on USB, and simulated ones, that give a picture: each with its steadiest name and its maker's.
 
     The nodes of a Pi's or a Jetson's own picture processors are cameras too, to V4L2, and are left out.

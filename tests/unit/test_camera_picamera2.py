@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -203,11 +204,13 @@ def test_times_are_monotonic_whichever_clock_the_driver_uses(
 
 
 def test_it_is_the_camera_that_is_meant_and_usb_cameras_are_not_its_own(
-    cable: Cable, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+    cable: Cable, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("device.cameras.DEVICES", tmp_path)
+    (tmp_path / "video0").touch()
     cable.models[:] = ["imx708", "imx219", "webcam"]
     assert module.find_pi_cameras() == [(0, "imx708"), (1, "imx219")]
-    monkeypatch.setattr("device.edges.camera_v4l2.find_v4l2", lambda: [("/dev/video0", "webcam")])
+    monkeypatch.setattr("device.edges.camera_v4l2.find_v4l2", lambda _: [("/dev/video0", "webcam")])
     assert [found.source for found in find_cameras()] == ["picamera2", "picamera2:1", "v4l2:/dev/video0"]
     assert the_camera() == "picamera2"
     cable.models[:] = ["webcam"]

@@ -228,7 +228,7 @@ def test_a_camera_that_gives_nothing_is_given_up(fake: FakeV4l2, monkeypatch: py
 def test_a_camera_that_is_absent_busy_or_none_is_said_in_one_line(
     fake: FakeV4l2, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(CameraError, match=r"there is no camera .*video9: plug it in"):
+    with pytest.raises(CameraError, match=r"camera .*video9 is not there: plug it in"):
         CameraV4l2(tmp_path / "video9", 48, 64, 60.0, EXPOSURE)
     fake.modes[:] = [("SBGGR8", 1920, 1080, 60.0)]
     with pytest.raises(CameraError, match="in a format that can be read here"):
