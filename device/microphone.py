@@ -63,7 +63,7 @@ def microphone_process(part: Part, setup: MicrophoneSetup) -> None:
     """Open the input, say so, then hear it for ever, or to its end. The body of the process."""
     begin_s = time.monotonic() if setup.frames is None else _first_frame_s(setup.frames)
     part.say("ready", be_urgent(setup.urgency))
-    Hearing(setup, MonotonicClock(), begin_s).run()
+    Hearing(setup, MonotonicClock(), begin_s, lambda error: part.say("lost", error)).run()
     part.say("ended")
 
 
@@ -82,9 +82,12 @@ class Hearing:
     clock : Clock
     begin_s : float
         Time of a file's first sample.
+    tell : callable
+        Told, once for each, what keeps it from hearing, in one line.
     """
 
-    def __init__(self, setup: MicrophoneSetup, clock: Clock, begin_s: float) -> None:
+    def __init__(self, setup: MicrophoneSetup, clock: Clock, begin_s: float, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self._setup = setup
         self._said = setup.said
         self._clock = clock
@@ -104,6 +107,7 @@ class Hearing:
             self._said["last_turn_s"][0] = self._clock.now_s()
             try:
                 with closing(self._setup.open_input(self._begin_s)) as source:
+                    self._said["last_turn_s"][0] = self._clock.now_s()
                     self._hear(source)
                 return
             except AudioError as error:
@@ -135,6 +139,7 @@ class Hearing:
             raise error
         if str(error) != self._last_error:
             _log.warning("%s; until then silence is recorded", error)
+            self._tell(str(error))
         self._last_error = str(error)
 
 
@@ -164,7 +169,7 @@ class Microphone:
     is_over : bool
         Whether a file has come to its end.
     last_error : str
-        Why its process was given up last, in one line.
+        Why the card was lost or its process given up last, in one line; empty when there was no trouble yet.
     """
 
     def __init__(
@@ -178,6 +183,7 @@ class Microphone:
     ) -> None:
         self.ring = ring
         self.is_over = False
+        self.last_error = ""
         self._said = SharedArrays(MICROPHONE)
         self._is_patient = is_patient
         setup = MicrophoneSetup(open_input, ring, self._said, frames, is_patient, urgency)
@@ -201,6 +207,8 @@ class Microphone:
             elif word == "ended":
                 self.is_over = self._station.is_done = True
                 self._said["is_live"][0] = 0
+            elif word == "lost":
+                self.last_error = str(content)
             elif word == "failed":
                 self._give_up(content)
         if self._station.is_stuck(self._figure("last_turn_s"), not self.is_over):
@@ -225,11 +233,6 @@ class Microphone:
     def n_restarts(self) -> int:
         """How often the process was started again."""
         return self._station.n_restarts
-
-    @property
-    def last_error(self) -> str:
-        """Why the process was given up last, in one line."""
-        return self._station.last_error
 
     @property
     def is_live(self) -> bool:
@@ -261,6 +264,7 @@ class Microphone:
         self._said["is_live"][0] = 0
         if not self._is_patient:
             raise error
-        if str(error) != self._station.last_error:
+        if str(error) != self.last_error:
             _log.warning("%s; it is tried again", error)
+        self.last_error = str(error)
         self._station.try_again_later(str(error))

@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 # A card that gives nothing for so long is given up; the kernel alone would wait for 10 s.
 _LONGEST_STANDSTILL_S = 1.0
 
-# A card that was just opened may have to wake up first.
-_LONGEST_START_S = 3.0
+# A card that was just opened may have to wake up first, but a process that gives no sign for 2 s is taken to hang.
+_LONGEST_START_S = 1.8
 
 _LOST = (errno.EPIPE, errno.ESTRPIPE)
 

@@ -39,6 +39,7 @@ class Desk:
     def __init__(self, ring: SoundRing | None = None) -> None:
         self.ring = ring or SoundRing(RATE_HZ, BLOCK)
         self.said = SharedArrays(MICROPHONE)
+        self.told: list[str] = []
         self.intake = Intake(self.ring, self.said)
 
     def take(self, pieces: Iterable[Piece], rate_hz: int = RATE_HZ) -> None:
@@ -221,7 +222,7 @@ def hear(inputs: list[object], clock: HandClock, is_patient: bool = True) -> Des
         return found  # type: ignore[return-value]  # the rest are
 
     setup = MicrophoneSetup(open_input, desk.ring, desk.said, None, is_patient, Urgency(0, lock_memory=False))
-    Hearing(setup, clock, clock.time_s).run()
+    Hearing(setup, clock, clock.time_s, desk.told.append).run()
     return desk
 
 
@@ -236,6 +237,7 @@ def test_a_card_that_goes_and_comes_back_leaves_silence_in_between_and_the_time_
     np.testing.assert_allclose(samples[is_heard], sounds_at(times_s[is_heard] + 1e-9), atol=1e-3)
     assert times_s[-1] == pytest.approx(106.0, abs=BLOCK / RATE_HZ + 0.02)
     assert desk.said["n_losses"][0] == 1
+    assert desk.told == ["the card is gone: plug it in again", "there is no such card"]  # once each
     assert desk.said["n_filled"][0] == pytest.approx(1.5 * RATE_HZ, rel=0.05)
 
 
