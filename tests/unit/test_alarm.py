@@ -95,7 +95,10 @@ def script(tmp_path: Path, body: str) -> str:
     """A command that runs a program, which finds what it was given in `given`."""
     path = tmp_path / "a command.py"
     path.write_text(
-        f"import json, os, sys, time, subprocess\ngiven = json.loads(sys.stdin.readline())\nassert sys.stdin.read() == ''\nfolder = sys.argv[1]\n{body}"
+        "import json, os, sys, time, subprocess\n"
+        "given = json.loads(sys.stdin.readline())\n"
+        "assert sys.stdin.read() == ''\n"
+        f"folder = sys.argv[1]\n{body}"
     )
     return f"'{sys.executable}' '{path}' '{tmp_path}'"
 
