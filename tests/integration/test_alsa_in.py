@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from device.core.errors import AudioError
 from device.edges.audio_in_alsa import AlsaInput
 from device.intake import MICROPHONE, Intake
+from device.microphone import Microphone
+from device.realtime import Urgency
 from device.shared import SharedArrays
 from device.sound_ring import SoundRing
 from tests.pulse_card import PCM, PulseCard, pulse_card, wait_until
@@ -84,3 +88,42 @@ def test_a_server_s_sound_comes_in_time_and_when_it_is_taken_away_that_is_an_err
             return False
 
         wait_until(is_gone)
+
+
+def open_pulse(environment: dict[str, str], _begin_s: float) -> AlsaInput:
+    """Open a server's card in another process, whose environment is an older one."""
+    os.environ.update(environment)
+    return AlsaInput(PCM, RATE_HZ, PERIOD)
+
+
+def test_a_card_that_is_absent_comes_goes_and_comes_back_in_one_ring(pulse_card: PulseCard) -> None:
+    ring = SoundRing(RATE_HZ, PERIOD)
+    microphone = Microphone(partial(open_pulse, pulse_card.environment), ring, Urgency(0, lock_memory=False))
+
+    def until(is_so: Callable[[], bool]) -> None:
+        def holds() -> bool:
+            microphone.watch()
+            return is_so()
+
+        wait_until(holds)
+
+    microphone.start()
+    try:
+        until(lambda: bool(microphone.last_error))
+        assert not microphone.is_live
+        assert ring.n_blocks == 0
+        pulse_card.start()
+        until(lambda: microphone.is_live and ring.n_blocks > 50)
+        pulse_card.stop()
+        until(lambda: not microphone.is_live)
+        assert microphone.counts["n_input_losses"] == 1
+        n_before = ring.n_blocks
+        until(lambda: ring.n_blocks > n_before + 60)  # it goes on, in silence
+        pulse_card.start()
+        until(lambda: microphone.is_live)
+        heard = ring.read_from(0, 100_000)
+        assert heard is not None
+        np.testing.assert_allclose(np.diff(heard.times_s), PERIOD / RATE_HZ, atol=0.05)
+        assert microphone.counts["n_filled_samples"] > 50 * PERIOD
+    finally:
+        microphone.close()
