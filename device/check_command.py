@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.config import Config, load_config
-from device.core.errors import ConfigError, UsageError
+from device.config import Config, load_what_can_be_used
+from device.core.errors import UsageError
 from device.status_client import is_running
 
 if TYPE_CHECKING:
@@ -113,13 +113,11 @@ def _names(only: str | None) -> list[str]:
 
 
 def _load(path: Path | None) -> tuple[Config, Verdict | None]:
-    """Read the configuration; with one that cannot be read the box does not start, but its parts can be checked."""
+    """Read the configuration as the box does, which leaves out what cannot be used."""
     from device.check.verdict import failure
 
-    try:
-        return load_config(path), None
-    except ConfigError as error:
-        return load_config(system_path=Path("/nonexistent")), failure("config", str(error))
+    config, problems = load_what_can_be_used(path)
+    return config, failure("config", "; ".join(problems)) if problems else None
 
 
 def _with_options(args: argparse.Namespace, config: Config) -> Config:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device.config import load_config
+from device.config import load_what_can_be_used
 from device.status_client import ask, follow
 from device.status_page import page
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the status; a box that does not run is a failure."""
-    path = args.socket or Path(load_config(args.config).status.socket)
+    path = args.socket or Path(load_what_can_be_used(args.config)[0].status.socket)  # as the box reads it
     if not args.follow:
         _show(ask(path, {"op": "status"}), args.json)
         return 0

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from device.config import Config, load_config
+from device.config import Config, load_what_can_be_used
 from device.state import takes_folder
 from device.status_client import StatusError, ask
 from device.stick import StickReport, box_name, serve_stick
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     int
         1 if not all was done.
     """
-    config = load_config(args.config)
+    config, _ = load_what_can_be_used(args.config)  # as the box, which says what was left out
     box = RunningBox(Path(config.status.socket))
     with ExitStack() as stack:
         mount = stack.enter_context(Mount(args.device, stack.enter_context(_mount_point()))) if args.device else None

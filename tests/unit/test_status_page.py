@@ -153,6 +153,14 @@ def test_the_socket_is_the_configured_one(box: Box, tmp_path: Path, capsys: pyte
     assert "recording" in capsys.readouterr().out
 
 
+def test_a_mistake_in_the_configuration_does_not_hide_the_status(
+    box: Box, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(f'[status]\nsocket = "{box.path}"\n[audio]\nperod = 1\n')
+    assert status("--config", tmp_path / "mine.toml") == 0
+    assert "recording" in capsys.readouterr().out
+
+
 def test_a_box_that_does_not_run_is_one_line_and_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status("--socket", tmp_path / "none") == 1
     said = capsys.readouterr()
