@@ -327,6 +327,22 @@ def test_an_interrupt_ends_the_take_and_saves_it_and_a_kill_leaves_one_to_be_sal
     assert take.duration_s > 0.2
 
 
+def test_a_card_that_is_pulled_out_ends_the_take_which_is_saved_and_said_to_be_why(
+    tmp_path: Path, pulse_card: PulseCard
+) -> None:
+    pulse_card.start()
+    clip = make_video(tmp_path / "dance.mkv", moving_bar(1500), fps=25)
+    command = capture("--camera", f"file:{clip}", "--audio-in", "alsa:pulse", "--takes", tmp_path)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: _has_begun(tmp_path / "0001"))
+        pulse_card.stop()
+        said, complaint = process.communicate(timeout=30)
+    assert (process.returncode, said) == (1, "")
+    assert "plug it in again" in complaint
+    assert len(complaint.splitlines()) == 1
+    assert Take.open(tmp_path / "0001").duration_s > 0.2
+
+
 def _has_begun(path: Path) -> bool:
     """Whether some columns and a second of sound are there."""
     sound, columns = path / "sound.bin", path / "columns.bin"
