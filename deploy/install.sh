@@ -36,6 +36,7 @@ readonly NAME=dance-sampler
 readonly FILES=(device deploy systemd dance_sampler.dist-info requirements-device.txt README.md LICENSE)
 readonly DROP_INS=etc/systemd/system/$NAME.service.d
 readonly MIB_NEEDED=1200
+readonly GSTREAMER=(libgstreamer1.0-0 libgstreamer-plugins-base1.0-0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly SOURCE
 
@@ -145,6 +146,7 @@ install_packages() {
     local names=(openssh-client python3 python3-venv libasound2) missing=() name have
     [ -n "$wheels" ] || names+=(gcc pkg-config python3-dev libasound2-dev libsystemd-dev)
     ! on_pi || names+=(python3-picamera2 python3-lgpio)
+    [[ "${setup_options[*]}" != *gst:* ]] || names+=("${GSTREAMER[@]}")
     # shellcheck disable=SC2016 # dpkg-query's own variables
     have=$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' |
         sed -n 's/^installed //; T; s/([^)]*)//g; s/,/ /g; p' | tr -s ' ' '\n')

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from device.edges.gstreamer import PACKAGES as GSTREAMER_PACKAGES
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy/install.sh"
 COPIED = ("device", "deploy", "systemd", "dance_sampler.dist-info", "requirements-device.txt", "README.md", "LICENSE")
@@ -311,6 +313,14 @@ def test_a_pi_uses_the_systems_camera_packages(box: Box) -> None:
     calls = box.calls()
     assert "apt-get install -qq -y --no-install-recommends python3-picamera2\n" in calls
     assert "-m venv --system-site-packages" in calls
+
+
+def test_a_camera_of_gstreamers_brings_gstreamer(box: Box) -> None:
+    done = box.install("--camera", "gst:videotestsrc ! video/x-raw", HAVE=f"{HAVE} libgstreamer1.0-0")
+    assert done.returncode == 0, done.stderr
+    installed = re.findall(r"apt-get install .*-recommends (.*)", box.calls())
+    assert " ".join(["libgstreamer1.0-0", *" ".join(installed).split()]) == GSTREAMER_PACKAGES
+    assert 'source = "gst:videotestsrc ! video/x-raw"' in (box.root / CONFIG).read_text()
 
 
 def test_a_jetson_gets_the_drop_in_for_its_camera(box: Box) -> None:
