@@ -73,7 +73,7 @@ def run_part(name: str, part: Part, body: Callable[[], None]) -> None:
         body()
     except DanceSamplerError as error:
         part.say("failed", error)
-    except (EOFError, BrokenPipeError):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # The parent is gone: nobody is left to be told.
     except Exception as error:  # noqa: BLE001 - logged here, and raised again by the parent
         _log.exception("the %s's process has failed", name)

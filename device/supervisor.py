@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from device.box import Box
-from device.core.errors import DanceSamplerError
+from device.core.errors import DanceSamplerError, TakeError
 from device.core.lights import Light
 from device.core.panel import Panel
 from device.core.panel_events import (
@@ -39,6 +39,7 @@ from device.recorder import News
 from device.snapshot import Snapshots
 from device.stage import Stage
 from device.starts import SAFE_MODE_AFTER, note_healthy, note_start
+from device.state import state_problem
 from device.status import Request
 
 _log = logging.getLogger(__name__)
@@ -126,8 +127,9 @@ class Supervisor:
             self._tell(EngineReady())  # The LED says ready only while camera and card are there.
         for request in self._box.server.serve():
             self._answer(request)
+        self._hear_box()  # Once more: what the button did must be told before the time that has passed since.
         if self._panel.due_s is not None and now_s >= self._panel.due_s:
-            self._tell(Tick())
+            self._tell(Tick(), now_s)
         self._box.edge.show(self._panel.light)
         if now_s >= self._published_s + PUBLISH_S or self._panel.state is not self._shown_state:
             self._publish(now_s)
@@ -162,7 +164,10 @@ class Supervisor:
         try:
             self._actions[action]()
         except DanceSamplerError as error:
-            self._refuse(str(error))
+            if action is Action.START_TAKE:
+                self._tell(TakeFailed(str(error)))
+            else:
+                self._refuse(str(error))
 
     def _refuse(self, why: str) -> None:
         """Say on the LED and in the status that something was not done."""
@@ -172,8 +177,9 @@ class Supervisor:
 
     def _start_take(self) -> None:
         if self._stage.recorder is None or self._panel.take_begins_s is None:
-            self._tell(TakeFailed("no sound input is configured: set capture.audio_in"))
-            return
+            raise TakeError("no sound input is configured: set capture.audio_in")
+        if problem := state_problem(self._state_dir):
+            raise TakeError(f"no take can be recorded: {problem}")
         self._stage.recorder.start(self._panel.take_begins_s)
 
     def _recorder(self, word: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -52,8 +53,8 @@ class BoxProcess:
         self.state.mkdir(exist_ok=True)
         self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._systemd.bind(str(folder / "notify"))
-        self._systemd.setblocking(False)
         self.told: list[str] = []
+        threading.Thread(target=self._hear, name="systemd", daemon=True).start()
         self.configure(
             {
                 "camera": {"source": f"file:{dance}"},
@@ -93,7 +94,8 @@ class BoxProcess:
         """Start it, with a finger on the button or not, and wait until it says what it is doing."""
         assert self._process is None
         self.told.clear()
-        environment = {**os.environ, **self._environment, "NOTIFY_SOCKET": str(self.folder / "notify")}
+        environment = {**os.environ, **self._environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
+                       "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "device", "run", "--config", str(self.config)],
@@ -129,6 +131,7 @@ class BoxProcess:
         """End it, and let everything go. May be called twice."""
         if self._process is not None:
             self.kill()
+        self._systemd.shutdown(socket.SHUT_RDWR)
         self._systemd.close()
 
     def status(self) -> dict[str, Any]:
@@ -154,7 +157,10 @@ class BoxProcess:
         try:
             wait_until(look, patience_s)
         except AssertionError as error:
-            raise AssertionError(f"{found}\n{self.log.read_text()[-4000:]}") from error
+            if self._process is not None:  # Let it say where it stands.
+                self._process.send_signal(signal.SIGABRT)
+                self._process.wait(PATIENCE_S)
+            raise AssertionError(f"{found}\n{self.log.read_text()[-12000:]}") from error
         return found
 
     def button(self, *words: str) -> None:
@@ -173,12 +179,11 @@ class BoxProcess:
         time.sleep(duration_s)
         self.button("up")
 
-    def notifications(self) -> list[str]:
-        """All that systemd was told since the start."""
-        with suppress(BlockingIOError):
+    def _hear(self) -> None:
+        """Take what systemd is told, as it does: who tells it waits otherwise."""
+        with suppress(OSError):
             while True:
                 self.told += self._systemd.recv(65536).decode().split("\n")
-        return self.told
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

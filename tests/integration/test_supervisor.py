@@ -75,7 +75,7 @@ def test_it_plays_records_and_plays_on(box: BoxProcess, pulse_card: PulseCard) -
     with pulse_card.record() as heard:
         box.start()
         wait_until(heard.hears)
-        assert any(line == "READY=1" for line in box.notifications())
+        wait_until(lambda: "READY=1" in box.told)
         box.press()
         box.until(lambda said: said["take"] and said["take"]["seconds"] > 1.5)
         assert box.status()["light"] == "recording"
@@ -95,7 +95,7 @@ def test_it_plays_records_and_plays_on(box: BoxProcess, pulse_card: PulseCard) -
     assert np.square(spectrum[190:250]).sum() > 0.9 * np.square(spectrum[10:]).sum()
     pids = box.status()["pids"].values()
     assert box.stop() == 0
-    assert "STOPPING=1" in box.notifications()
+    wait_until(lambda: "STOPPING=1" in box.told)
     wait_until(lambda: not any(map(is_running, pids)))
 
 
@@ -164,7 +164,7 @@ def test_without_camera_and_card_it_starts_and_waits_for_both(box: BoxProcess, p
     dance = box.folder / "dance.mp4"
     dance.rename(box.folder / "away.mp4")
     box.start(until="fault")
-    assert "READY=1" in box.notifications()
+    wait_until(lambda: "READY=1" in box.told)
     box.until(lambda said: {"camera", "card"} <= set(said["missing"]))
     (box.folder / "away.mp4").rename(dance)
     pulse_card.start()
