@@ -114,7 +114,6 @@ class Hearing:
                 self._lose(error)
             self._intake.pass_silently(self._clock.now_s())
             self._clock.wait(RETRY_S)
-            self._intake.pass_silently(self._clock.now_s())
 
     def _hear(self, source: AudioInput) -> None:
         since_s, heard_s, n_overruns = self._clock.now_s(), 0.0, int(self._said["n_overruns"][0])

@@ -87,6 +87,18 @@ def test_a_cancelled_take_is_kept_and_marked_and_one_that_never_began_is_not_the
         assert incomplete_takes(tmp_path) == []
 
 
+@pytest.mark.parametrize("missing", ["frames", "sound"])
+def test_what_is_missing_at_the_end_does_not_keep_a_take_from_ending(tmp_path: Path, missing: str) -> None:
+    with Feed(tmp_path) as feed:
+        feed.recorder.start(time.monotonic())
+        feed.until_heard("started")
+        feed.play(0.5)
+        feed.sees, feed.hears = missing != "frames", missing != "sound"
+        feed.play(0.3)
+        feed.recorder.stop()
+        assert feed.until_heard("saved").facts["salvaged"] is False
+
+
 def test_a_take_that_is_long_enough_must_stop_and_goes_on_until_it_is_told(tmp_path: Path) -> None:
     with Feed(tmp_path, longest_s=0.5) as feed:
         feed.recorder.start(time.monotonic())
