@@ -37,7 +37,7 @@ FLICKERS = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `device calibrate`."""
     argument = parser.add_argument
-    argument("--camera", required=True, metavar="CAMERA", help=f"what looks at the room: {NAMES}")
+    argument("--camera", metavar="CAMERA", help=f"what looks at the room: {NAMES} (default: as configured)")
     argument("--seconds", type=float, default=DEFAULT_S, metavar="N", help="how long to look (default: %(default)g)")
     argument("--dance", action="store_true", help="somebody dances in place: learn how tall dancers are in the picture")
     argument("--room", type=Path, metavar="FILE", help="where it is stored (default: as configured)")
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         1 if nothing could be learned; then nothing is stored.
     """
     config = load_config(args.config)
-    source = check_source(args.camera)
+    source = check_source(args.camera or config.camera.source)
     check_seconds(args.seconds)
     path = args.room or room_path(config.room, Path(config.state.folder))
     if path is None:

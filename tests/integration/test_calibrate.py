@@ -96,6 +96,14 @@ def test_flicker_and_switched_lights_are_told(clips: Path, tmp_path: Path) -> No
     assert "was switched once: such moments stay silent" in out
 
 
+def test_the_configured_camera_is_looked_through_unless_another_is_named(clips: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[camera]\nsource = "file:{clips / "lights.mkv"}"\n')
+    code, out, err = calibrate("--config", config, "--room", tmp_path / "room.json")
+    assert (code, err) == (0, "")
+    assert "was switched once" in out
+
+
 def test_a_dancer_is_no_noise_and_dance_learns_the_height(clips: Path, tmp_path: Path) -> None:
     room = tmp_path / "room.json"
     noise = found(clips, "dance.mkv", room)["noise"]
