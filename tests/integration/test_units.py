@@ -156,7 +156,9 @@ def test_nothing_names_a_program_that_install_puts_elsewhere() -> None:
         assert keys(unit)["Service.WorkingDirectory"] == ["/opt/dance-sampler/current"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed here")
+@pytest.mark.skipif(
+    shutil.which("systemd-sysusers") is None or os.geteuid() != 0, reason="needs systemd-sysusers, which needs root"
+)
 def test_user_and_groups_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
