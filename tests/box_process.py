@@ -92,6 +92,15 @@ class BoxProcess:
 
     def start(self, until: str = "performing", hold_button: bool = False) -> None:
         """Start it, with a finger on the button or not, and wait until it says what it is doing."""
+        self.launch()
+        if hold_button:
+            wait_until(lambda: self._alive() and self._pins.exists(), PATIENCE_S)
+            self.button("down")
+        # A press of the first moments means safe mode, or nothing.
+        self.until(lambda box: box["state"] == until and (hold_button or box["uptime_s"] > AT_START_S + 0.5))
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         assert self._process is None
         self.told.clear()
         environment = {**os.environ, **self._environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
@@ -101,11 +110,12 @@ class BoxProcess:
                 [sys.executable, "-m", "device", "run", "--config", str(self.config)],
                 env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        if hold_button:
-            wait_until(lambda: self._alive() and self._pins.exists(), PATIENCE_S)
-            self.button("down")
-        # A press of the first moments means safe mode, or nothing.
-        self.until(lambda box: box["state"] == until and (hold_button or box["uptime_s"] > AT_START_S + 0.5))
+
+    @property
+    def pid(self) -> int:
+        """Number of the supervisor's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End it as a pulled plug would; its children go with it."""

@@ -11,6 +11,7 @@ from device.core.errors import DanceSamplerError
 from device.files import replace_synced
 from device.models import FACTORY
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
+from tests.bench.box import measure_box
 from tests.bench.budgets import measure_budgets
 from tests.bench.figures import Section
 from tests.bench.growth import measure_growth
@@ -25,6 +26,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "budgets": measure_budgets,
+    "box": measure_box,
     "latency": measure_latency,
     "layouts": measure_layouts,
     "peers": measure_peers,
