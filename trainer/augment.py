@@ -10,6 +10,8 @@ Batch = dict[str, Float32]
 
 SHARE_STILL = 0.04
 """Share of examples in which nobody moves and nothing sounds, beside those of the takes in which nobody moves."""
+SHARE_VARIED = 0.5
+"""Share of examples that are varied; the others are as they were seen."""
 SPECK = 0.25
 """Grey levels in a row or column: one pixel of noise over the threshold, no motion."""
 LIGHT_SPREAD = 0.25
@@ -19,9 +21,10 @@ LARGEST_SHIFT = 4
 
 
 def vary(window: Float32, height: int, rng: np.random.Generator) -> None:
-    """Mirror half of the windows, shift all of them sideways and change their light, in place.
+    """Take some of the windows; mirror half of them, shift them sideways and change their light, in place.
 
-    The music is the same for all of these: a model that saw each dance only as it was would learn the room.
+    The music is the same for all of these: a model that saw each dance only as it was would learn the room, one that
+    never saw it so would not know the room that it is in.
 
     Parameters
     ----------
@@ -30,14 +33,17 @@ def vary(window: Float32, height: int, rng: np.random.Generator) -> None:
         Values in a column that stand for the picture's rows; the others stand for its columns.
     rng : np.random.Generator
     """
-    across = window[:, :, height:]  # (n, n_columns, width)
+    is_varied = rng.random(len(window)) < SHARE_VARIED
+    varied = window[is_varied]
+    across = varied[:, :, height:]  # (n, n_columns, width)
     n, _, width = across.shape
     source = np.arange(width) + rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, (n, 1))
     source = np.where(rng.random((n, 1)) < 0.5, width - 1 - source, source)  # (n, width)
     moved = np.take_along_axis(across, np.clip(source, 0, width - 1)[:, np.newaxis], axis=2)
     moved *= ((source >= 0) & (source < width))[:, np.newaxis]
     across[:] = moved
-    window *= np.exp(LIGHT_SPREAD * rng.standard_normal((n, 1, 1))).astype(np.float32)
+    varied *= np.exp(LIGHT_SPREAD * rng.standard_normal((n, 1, 1))).astype(np.float32)
+    window[is_varied] = varied
 
 
 def empty_stage(batch: Batch, is_empty: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:

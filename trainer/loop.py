@@ -14,6 +14,8 @@ from trainer.dataset import Examples
 from trainer.model import DanceVAE
 from trainer.settings import RunSettings
 
+WEIGHT_DECAY = 1e-3
+"""Share of each weight that is taken off in a step, times the learning rate (Loshchilov and Hutter, 2019)."""
 ACTIVE_NATS = 0.1
 """A latent is active when it says at least this much on average."""
 
@@ -47,7 +49,7 @@ class Loop:
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, preset.n_steps - warm_up, warmup_target=preset.learning_rate, warmup_steps=warm_up
         )
-        self.optimizer = keras.optimizers.Adam(schedule, clipnorm=1.0)
+        self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
         self.optimizer.build(self.model.trainable_variables)
         self._step = tf.function(self._train_step)
         self._losses = tf.function(self._look_step)

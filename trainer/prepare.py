@@ -135,18 +135,24 @@ def main(args: argparse.Namespace) -> int:
 
 
 def load_takes(takes_dir: Path) -> list[Take]:
-    """Open all whole takes of a folder; those cut short are named on standard error.
+    """Open all whole takes of a folder but the cancelled ones; those left out are named on standard error.
 
     Raises
     ------
     TakeError
         There are none, one is damaged, or they do not fit together.
     """
-    takes, incomplete = list_takes(takes_dir), incomplete_takes(takes_dir)
-    if not takes:
+    whole, incomplete = list_takes(takes_dir), incomplete_takes(takes_dir)
+    takes = [take for take in whole if not take.facts.cancelled]
+    if not whole:
         raise TakeError(_why_none(takes_dir, incomplete))
+    if not takes:
+        raise TakeError(f"all takes of {takes_dir} were cancelled when they were recorded: record others")
     for path in incomplete:
         print(f"trainer: left out: {path} {why_incomplete(path)}", file=sys.stderr)
+    for take in whole:
+        if take.facts.cancelled:
+            print(f"trainer: left out: {take.path} was cancelled when it was recorded", file=sys.stderr)
     _check_alike(takes)
     return takes
 

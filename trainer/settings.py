@@ -10,7 +10,7 @@ from device.core.synth import SynthSettings
 GRID_RATE_HZ = 50.0
 """Columns per second in a window."""
 SHORTEST_SEGMENT_S, LONGEST_SEGMENT_S = 0.05, 2.0
-LEAD_S = 0.03
+LEAD_S = 0.01
 """How far ahead of the motion the sound lies that is learned: what analysis and synthesis take, and some of what a
 camera and a card do."""
 HOP_S = 0.02
@@ -157,8 +157,8 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(n_steps=6000),
-    "standard": Preset(n_steps=32000, n_epochs=80),
-    "full": Preset(n_steps=200000, n_epochs=200),
+    "standard": Preset(n_steps=20000, n_hidden=384, n_filters=128, n_epochs=50),
+    "full": Preset(n_steps=200000, n_hidden=384, n_filters=128, n_epochs=200),
 }
 
 

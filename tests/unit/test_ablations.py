@@ -306,8 +306,7 @@ def test_augmentation_can_be_switched_off(tmp_path: Path) -> None:
             (batch,) = examples.batches(rows, 64, np.random.default_rng(0))
         kept = batch["window"][batch["spectrum"].any(axis=1)]
         known = [(np.abs(true - window).max(axis=(1, 2)) == 0.0).any() for window in kept]
-        assert any(known) is not is_varied
-        assert all(known) is not is_varied
+        assert (0.3 < np.mean(known) < 0.7) if is_varied else all(known)
 
 
 def test_a_deterministic_model_has_no_prior(tmp_path: Path) -> None:

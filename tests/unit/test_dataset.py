@@ -76,11 +76,14 @@ def test_a_segment_never_reaches_into_another_take(tmp_path: Path) -> None:
     assert heard_s(first_of_second["spectrum"][0]) < 0.3
 
 
-def test_varied_windows_keep_their_motion(tmp_path: Path) -> None:
+def test_half_of_the_windows_are_varied_and_keep_their_motion(tmp_path: Path) -> None:
     examples = Examples([make_take(tmp_path, 50.0)], settings())
-    window = examples.batch(np.arange(50, 150), np.ones(100, np.float32))["window"]
+    window = examples.batch(np.arange(50, 250), np.ones(200, np.float32))["window"]
     varied = window.copy()
     vary(varied, MOTION.height, np.random.default_rng(0))
+    is_varied = (np.abs(varied - window) > 1e-3).any(axis=(1, 2))
+    assert 0.35 < is_varied.mean() < 0.65
+    window, varied = window[is_varied], varied[is_varied]
     light = varied[:, :1, :1] / window[:, :1, :1]
     np.testing.assert_allclose(varied[:, :, :6], light * window[:, :, :6], rtol=1e-5)
     assert 0.1 < np.log(light).std() < 0.5
@@ -90,7 +93,7 @@ def test_varied_windows_keep_their_motion(tmp_path: Path) -> None:
         assert len(kept) >= 4
         assert np.isclose(kept[:, np.newaxis], before).any(axis=1).all()
         assert len(np.unique(kept)) == len(kept)
-    assert (np.abs(varied - window) > 1e-3).any(axis=(1, 2)).mean() > 0.8
+    assert (np.abs(varied - window) > 1e-3).any(axis=(1, 2)).mean() > 0.8  # moved, or mirrored: not light alone
 
 
 def test_an_empty_stage_is_silent(tmp_path: Path) -> None:
