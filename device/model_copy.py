@@ -10,7 +10,8 @@ from device.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MO
 from device.core.errors import BundleError, ModelError
 from device.disk import free_bytes
 from device.files import make_folder, remove_tree, rename_synced, sync_path, write_synced
-from device.models import BundleFiles, choose_runtime, read_bundle, run_bundle
+from device.model_tryout import Limits, try_out
+from device.models import read_bundle
 
 N_DIGITS = 16
 LEFT_FREE_BYTES = 32_000_000
@@ -39,7 +40,7 @@ def model_problem(path: Path) -> str | None:
     return None
 
 
-def copy_bundle(source: Path, path: Path, allowed_signers: Path | None) -> None:
+def copy_bundle(source: Path, path: Path, allowed_signers: Path | None, limits: Limits) -> str:
     """Copy a bundle so that it is at `path` as a whole, known to the disk, checked and played there, or not at all.
 
     Parameters
@@ -50,6 +51,13 @@ def copy_bundle(source: Path, path: Path, allowed_signers: Path | None) -> None:
         What is there is damaged, and replaced.
     allowed_signers : Path or None
         See `device.models.read_bundle`.
+    limits : Limits
+        What it may take to be played.
+
+    Returns
+    -------
+    str
+        The variant that is to be played on this chip.
 
     Raises
     ------
@@ -67,25 +75,20 @@ def copy_bundle(source: Path, path: Path, allowed_signers: Path | None) -> None:
         sync_path(new)
         if name_of(new) != path.name:
             raise BundleError(f"bundle {source} changed while it was read: send the bundle again")
-        _play(new, read_bundle(new, allowed_signers))
+        read_bundle(new, allowed_signers)
+        variant = try_out(new, limits).variant
         if path.exists():
             take_away(path)
         rename_synced(new, path)
     except (OSError, BundleError, ModelError):
         remove_tree(new)
         raise
+    return variant
 
 
 def _contents(source: Path) -> dict[str, bytes]:
     largest = dict.fromkeys(MODEL_FILES.values(), MAX_MODEL_BYTES)
     return {name: read_plain_file(source, name, largest.get(name, MAX_MANIFEST_BYTES)) for name in list_bundle(source)}
-
-
-def _play(path: Path, files: BundleFiles) -> None:
-    """Make sure that each variant repeats its golden examples on the runtime that this box uses."""
-    runtime = choose_runtime()
-    for variant in MODEL_FILES:
-        run_bundle(path, files, variant, runtime)
 
 
 def take_away(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Installed models: folders that are whole or not there, and one link to the one that plays.
 
 `models/` in the box's state holds a folder for each model, named by the first 16 hexadecimal digits of the sha256 of
-its manifest, the link `current` to one of them, and `installed.json`: in which order they came, and the highest
-version of each name that was ever installed. What begins with a dot is on its way in or out, and means nothing.
+its manifest, the link `current` to one of them, and `installed.json`: in which order they came, the highest version of
+each name that was ever installed, which have played well, and whether the current one still has to show that it does
+(`device.model_trial`). What begins with a dot is on its way in or out, and means nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from device.files import (
 )
 from device.locks import FolderLock
 from device.model_copy import N_DIGITS, copy_bundle, model_problem, name_of, take_away
-from device.model_index import Index, load_index, save_index
+from device.model_index import FACTORY_NAME, Index, Trial, load_index, save_index
+from device.model_tryout import Limits
 from device.models import FACTORY, BundleFiles, read_bundle, read_manifest
 from device.state import models_folder, state_problem
 
@@ -51,6 +53,8 @@ class Installed:
         It was not installed before.
     removed : tuple of Path
         Older models that made room.
+    is_on_trial : bool
+        It has not played well yet.
     """
 
     path: Path
@@ -59,6 +63,7 @@ class Installed:
     signer: str | None
     is_new: bool
     removed: tuple[Path, ...]
+    is_on_trial: bool = True
 
 
 def install_bundle(
@@ -70,11 +75,13 @@ def install_bundle(
     allow_downgrade: bool = False,
     n_kept: int = 8,
     in_use: Collection[Path] = (),
+    limits: Limits | None = None,
 ) -> Installed:
-    """Install a bundle from anywhere, and let it be what plays from the next load on.
+    """Install a bundle from anywhere, and let it be what plays from the next load on: the one way in.
 
-    It is checked where it lies, copied, checked and played as it lies on the card, and only then made current, in one
-    step. Whatever fails or is unplugged, what played before is current still, or the new one is, whole.
+    It is checked where it lies, copied, checked as it lies on the card, played in a process of its own, and only then
+    made current, in one step, with a trial before it. Whatever fails or is unplugged, what played before is current
+    still, or the new one is, whole.
 
     Parameters
     ----------
@@ -92,6 +99,8 @@ def install_bundle(
         How many models are kept beside the current one; the oldest others are removed.
     in_use : collection of Path
         Folders of models that are kept in any case.
+    limits : Limits, optional
+        What the model may take when it is played for the first time.
 
     Raises
     ------
@@ -105,17 +114,32 @@ def install_bundle(
     files = read_bundle(source, allowed_signers if require_signature else None)
     if problem := state_problem(state):
         raise BundleError(f"no model can be installed: {problem}")
-    with _at_work(state) as models:
+    with at_work(state) as models:
         path = models / name_of(source)
         index = _known(state)
         _check_version(index, files, path, allow_downgrade=allow_downgrade)
         is_new = model_problem(path) is not None
         if is_new:
-            copy_bundle(source, path, allowed_signers if require_signature else None)
-        save_index(models, index.with_model(path.name, files.manifest.name, files.manifest.version))
+            variant = copy_bundle(source, path, allowed_signers if require_signature else None, limits or Limits())
+            index = replace(index, variants={**index.variants, path.name: variant})
+        manifest = files.manifest
+        index = _with_trial(index, linked_name(state), path.name, manifest.name)
+        save_index(models, index.with_model(path.name, manifest.name, manifest.version))
         switch_current(state, path)
         removed = _prune(state, n_kept, in_use)
-    return Installed(path, files.manifest.name, files.manifest.version, files.signer, is_new, removed)
+    return Installed(path, manifest.name, manifest.version, files.signer, is_new, removed, index.trial is not None)
+
+
+def _with_trial(index: Index, current: str, folder: str, model: str) -> Index:
+    """Let a model that comes have a trial before it, unless it is the last good one already."""
+    trial = index.trial if index.trial is not None and index.trial.folder == current else None
+    if trial is None:  # What has played until now without one is good.
+        index = index.with_good(current)
+    if index.good[-1:] == (folder,):
+        return replace(index, trial=None)
+    if trial is None or trial.folder != folder:
+        index = replace(index, trial=Trial(folder, model, index.highest.get(model, 0)))
+    return index
 
 
 def switch_current(state: Path, path: Path) -> None:
@@ -187,8 +211,19 @@ def next_bundle(state: Path, current: Path) -> Path:
     )
 
 
+def linked_name(state: Path) -> str:
+    """Name of the folder that is current, whole or not; `FACTORY_NAME` for the factory's."""
+    path = _linked(state)
+    return FACTORY_NAME if path is None else path.name
+
+
+def folder_name(path: Path) -> str:
+    """What the index calls the model in a folder."""
+    return FACTORY_NAME if path == FACTORY else path.name
+
+
 @contextmanager
-def _at_work(state: Path) -> Iterator[Path]:
+def at_work(state: Path) -> Iterator[Path]:
     """Give the folder of models to one installation at a time, without what another left behind unfinished."""
     models = models_folder(state)
     with explained(models, BundleError):
@@ -228,16 +263,15 @@ def _check_version(index: Index, files: BundleFiles, path: Path, *, allow_downgr
 
 
 def _prune(state: Path, n_kept: int, in_use: Collection[Path]) -> tuple[Path, ...]:
-    current = _linked(state)
-    others = [path for path in installed_bundles(state) if path != current and path not in in_use]
+    models = models_folder(state)
+    index = load_index(models)
+    kept = {linked_name(state), *index.good[-1:], *(path.name for path in in_use)}
+    others = [path for path in installed_bundles(state) if path.name not in kept]
     removed = others[: max(len(others) - n_kept, 0)]
     for path in removed:
         take_away(path)
     if removed:
-        models = models_folder(state)
-        gone = {path.name for path in removed}
-        index = load_index(models)
-        save_index(models, replace(index, order=tuple(name for name in index.order if name not in gone)))
+        save_index(models, index.without({path.name for path in removed}))
     return tuple(removed)
 
 

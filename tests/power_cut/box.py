@@ -21,6 +21,7 @@ from device.core.room_profile import RoomProfile
 from device.core.synth import SynthSettings
 from device.model_copy import N_DIGITS
 from device.model_store import current_bundle, install_bundle, installed_bundles, switch_current
+from device.model_tryout import TryOut
 from device.models import FACTORY, read_bundle, write_bundle
 from device.rooms import load_room, save_room
 from device.starts import n_failed_starts, note_healthy, note_start
@@ -217,7 +218,8 @@ def installs(box: Box) -> None:
     sent = box.disk.root.parent / "sent"
     sources = [bundle(sent, 1), bundle(sent, 2), bundle(sent, 3), bundle(sent, 1, "other")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("device.model_copy.run_bundle", lambda *_: None)  # made of noise: nothing that could play
+        # Made of noise: nothing that could play.
+        patch.setattr("device.model_copy.try_out", lambda *_: TryOut("f16", {}))
         for source in [*sources, sources[2]]:
             box.promise(models=(*box.promised.models, name_of(source)))
             install_bundle(source, box.state, allowed_signers=None, require_signature=False, n_kept=2)
