@@ -28,6 +28,8 @@ PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 f
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),pulseaudio pulseaudio-utils libasound2-plugins)
 # systemd-analyze reads the units.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),systemd)
+# A real sshd on loopback stands before the box that bundles are pushed to.
+PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),openssh-server)
 # A camera through GStreamer: its test picture stands in for one.
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgstreamer1.0-0 libgstreamer-plugins-base1.0-0)
 PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),gstreamer1.0-plugins-base gstreamer1.0-plugins-good)

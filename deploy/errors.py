@@ -1,0 +1,13 @@
+"""Errors between the workstation and a box."""
+
+from __future__ import annotations
+
+from device.core.errors import DanceSamplerError
+
+
+class BoxError(DanceSamplerError, ConnectionError):
+    """A box cannot be reached, refuses, or answers what is no answer."""
+
+
+class CutError(BoxError):
+    """The connection ended before the box had answered; what it has already it keeps."""

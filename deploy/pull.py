@@ -1,0 +1,197 @@
+"""`deploy pull`: the takes of a box come home. A take is whole here, compared by sha256, or not here.
+
+What comes lies in `.part-NNNN` until it is a whole take; a connection that is cut costs only what was under way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.box import Box
+from deploy.errors import BoxError, CutError
+from deploy.ssh import Ssh, may_ask, readable
+from device.console import Progress
+from device.core.errors import TakeError
+from device.core.wire import TAKE_FILES
+from device.files import explained, make_folders, rename_synced, sync_path
+
+LONGEST_REFUSAL = 4096
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """Size in bytes and sha256, in lower-case hexadecimal digits, of one file of a take on a box."""
+
+    n_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RemoteTake:
+    """One whole take on a box.
+
+    Attributes
+    ----------
+    number : int
+    files : Mapping[str, RemoteFile]
+        Exactly those in `TAKE_FILES`.
+    is_cancelled : bool
+        Whoever recorded it did not want it.
+    """
+
+    number: int
+    files: Mapping[str, RemoteFile]
+    is_cancelled: bool
+
+    @property
+    def n_bytes(self) -> int:
+        """Sum of the files' sizes."""
+        return sum(file.n_bytes for file in self.files.values())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `deploy pull`."""
+    parser.add_argument("box", metavar="BOX", help="a host, user@host, or a Host of ~/.ssh/config")
+    parser.add_argument("--takes", type=Path, required=True, metavar="DIR", help="where they go: a folder for each box")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Bring home the takes that are not here yet."""
+    box = Box(Ssh(args.box, asks=may_ask()))
+    takes = remote_takes(box.name, box.listed())
+    brought: list[str] = []
+    for n, take in enumerate(takes, 1):
+        with Progress(
+            f"{box.name}: take {take.number:04d}, {n} of {len(takes)}, {{:.1f}} of {take.n_bytes / 1e6:.1f} MB"
+        ) as progress:
+            if bring(box, take, args.takes, progress):
+                brought.append(f"{take.number:04d}")
+                if not args.json:
+                    print(f"{args.takes / brought[-1]}  {take.n_bytes / 1e6:.1f} MB{'  cancelled' * take.is_cancelled}")
+    if args.json:
+        print(json.dumps({"box": box.name, "n_takes": len(takes), "new": brought}))
+    elif not brought:
+        print(f"{box.name}: no new takes; {len(takes)} are here already")
+    return 0
+
+
+def remote_takes(box: str, answer: Mapping[str, Any]) -> list[RemoteTake]:
+    """Read the takes in a box's list, by number.
+
+    Raises
+    ------
+    BoxError
+        It is no such list.
+    """
+    try:
+        return sorted((_remote_take(each) for each in answer["takes"]), key=lambda take: take.number)
+    except (KeyError, TypeError, ValueError) as error:
+        why = readable(error)
+        raise BoxError(
+            f"{box}: its list of takes cannot be read ({why}): bring it up to date with deploy/install.sh"
+        ) from error
+
+
+def _remote_take(entry: Mapping[str, Any]) -> RemoteTake:
+    files = {}
+    for name in TAKE_FILES:
+        n_bytes, sha256 = entry["files"][name]["n_bytes"], entry["files"][name]["sha256"]
+        if type(n_bytes) is not int or n_bytes < 0 or not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{name} of take {entry['number']}")
+        files[name] = RemoteFile(n_bytes, sha256)
+    number = entry["number"]
+    if type(number) is not int or not 0 < number < 10**9:
+        raise ValueError("a take's number")
+    return RemoteTake(number, files, entry.get("cancelled") is True)
+
+
+def bring(box: Box, take: RemoteTake, takes_dir: Path, progress: Progress) -> bool:
+    """Bring one take home; False if it is here already.
+
+    Raises
+    ------
+    TakeError
+        Another take of this number lies here, or it cannot be written.
+    BoxError
+        The box cannot be reached, refuses, or sent other bytes than it has, twice.
+    """
+    path = takes_dir / f"{take.number:04d}"
+    with explained(path):
+        if path.exists():
+            if any(_sum(path / name) != file.sha256 for name, file in take.files.items()):
+                raise TakeError(f"{path} is another take: choose another folder, one for each box")
+            return False
+        part = takes_dir / f".part-{path.name}"
+        make_folders(part)
+        n_before = 0
+        for name, file in take.files.items():
+            _bring_file(box, take.number, part / name, file, lambda n, before=n_before: progress((before + n) / 1e6))
+            n_before += file.n_bytes
+        for stray in set(part.iterdir()) - {part / name for name in TAKE_FILES}:
+            _remove(stray)
+        sync_path(part)
+        rename_synced(part, path)
+    return True
+
+
+def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: Any) -> None:
+    """Bring one file, from what is here of it on; once more from its beginning if it is not the box's."""
+    for _ in range(2):
+        _go_on(box, number, path, file, progress)
+        if _sum(path) == file.sha256:
+            return
+        path.unlink()
+    raise BoxError(f"{box.name}: {path.name} of take {number:04d} came damaged, twice: verify the takes on the box")
+
+
+def _go_on(box: Box, number: int, path: Path, file: RemoteFile, progress: Any) -> None:
+    offset = path.stat().st_size if path.exists() else 0
+    if offset > file.n_bytes:  # of another take that had this number
+        path.unlink()
+        offset = 0
+    with path.open("ab") as out:
+        start = bytearray()
+
+        def take(block: bytes) -> None:
+            out.write(block)
+            start.extend(block[: LONGEST_REFUSAL - len(start)])
+            progress(out.tell())
+
+        try:
+            returncode = box.pull_take(number, path.name, offset, take) if offset < file.n_bytes else 0
+        except CutError as error:
+            raise CutError(f"{error}: run it again, it goes on from there") from error
+        if returncode != 0:
+            out.truncate(offset)
+            raise box.refusal(bytes(start))
+        out.flush()
+    sync_path(path)
+
+
+def _sum(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except FileNotFoundError:
+        return ""
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
