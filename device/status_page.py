@@ -35,7 +35,9 @@ def _state(snapshot: Snapshot) -> list[str]:
     since = f", for {duration(snapshot['since_s'])}" if snapshot.get("since_s") is not None else ""
     safe = ", in SAFE MODE: the factory's model and the default configuration" if snapshot.get("safe") else ""
     up = f"running for {duration(snapshot['uptime_s'])}" if snapshot.get("uptime_s") is not None else ""
-    return [f"{snapshot.get('state', 'unknown')}{since}{safe}", up]
+    light = snapshot.get("light")
+    shows = f"the LED says: {light}" if light and light != snapshot.get("state") else ""
+    return [f"{snapshot.get('state', 'unknown')}{since}{safe}", up, shows]
 
 
 def _missing(snapshot: Snapshot) -> list[str]:
@@ -78,7 +80,7 @@ def _latency(snapshot: Snapshot) -> list[str]:
     lines = []
     for key, title in (("frame_to_sound", "frame to sound"), ("engine", "engine alone")):
         figures = snapshot["latency_ms"].get(key)
-        if figures:
+        if figures and any(figures.values()):  # all 0: nothing was measured yet
             lines.append(f"{title:<14} " + ", ".join(f"{value:.1f} ms {name}" for name, value in figures.items()))
     return lines
 
@@ -123,7 +125,7 @@ def _faults(snapshot: Snapshot) -> list[str]:
 
 
 _ROWS: tuple[tuple[str, tuple[str, ...], Callable[[Snapshot], list[str]]], ...] = (
-    ("state", ("state", "since_s", "safe", "uptime_s"), _state),
+    ("state", ("state", "since_s", "safe", "uptime_s", "light"), _state),
     ("missing", ("missing",), _missing),
     ("model", ("model", "mode"), _model),
     ("camera", ("fps", "n_frames", "n_dropped_frames"), _camera),

@@ -59,9 +59,12 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "export":
         return _export(args)
     takes_dir = args.takes or takes_folder(Path(load_config(args.config).state.folder))
-    if not takes_dir.is_dir():
+    if args.takes is None and not takes_dir.exists():
+        rows: list[dict[str, object]] = []  # The box makes the folder with its first take.
+    elif not takes_dir.is_dir():
         raise UsageError(f"{takes_dir} is not a folder; name the folder that holds the takes")
-    rows = _rows(takes_dir, check=args.action == "verify")
+    else:
+        rows = _rows(takes_dir, check=args.action == "verify")
     if args.json:
         print(json.dumps({"takes": rows}))
     else:

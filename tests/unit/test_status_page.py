@@ -23,6 +23,7 @@ from device.status_page import duration, page
 ROOT = Path(__file__).parents[2]
 SNAPSHOT: dict[str, Any] = {
     "state": "recording",
+    "light": "count-in",
     "since_s": 75.2,
     "mode": "stream",
     "safe": False,
@@ -58,6 +59,7 @@ SNAPSHOT: dict[str, Any] = {
     [
         "state      recording, for 1 min 15 s",
         "           running for 1 d 3 h",
+        "           the LED says: count-in",
         "model      salsa 3, f16 on tflite, stream, 0123456789ab",
         "missing    the sound card is gone: plug it in again",
         "camera     59.9 frames a second, 3000 frames, 4 dropped",
@@ -87,6 +89,11 @@ def test_what_a_box_does_not_know_is_left_out() -> None:
     titles = [line.split()[0] for line in page(unknown | {"faults": [], "notes": []}).splitlines()]
     assert not {"take", "machine", "camera", "faults", "notes"} & set(titles)
     assert page({}) == ""
+
+
+def test_latencies_that_were_never_measured_are_not_said_to_be_none() -> None:
+    none = {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    assert "latency" not in page(SNAPSHOT | {"latency_ms": {"engine": none, "frame_to_sound": none}})
 
 
 def test_safe_mode_and_a_full_card_are_said_loudly() -> None:
