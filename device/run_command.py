@@ -20,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from device.supervisor import Supervisor
 
     if args.config is not None and not args.config.is_file():
-        # What is in a file must not keep a box from playing; a file that somebody names, and that is not there, is a slip.
+        # What stands in a file must not keep a box from playing; a file that is named and not there is a slip.
         raise ConfigError(f"there is no configuration file {args.config}: check the path")
     Supervisor(Box(args.config, begun_s)).run()
     return 0
