@@ -17,6 +17,7 @@ COMMANDS = {
     "setup": Command("device.setup_command", "find the sound card and the camera, write their names down, try both"),
     "config": Command("device.config", "print the configuration that holds"),
     "models": Command("device.models_command", "list, verify and install bundles"),
+    "deploy-shell": Command("device.deploy_shell", "what a key for deployment may do: sshd starts it"),
     "takes": Command("device.takes_command", "list, verify, salvage and export takes"),
 }
 

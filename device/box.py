@@ -37,6 +37,8 @@ from device.store import salvage_all
 
 _log = logging.getLogger(__name__)
 
+N_LINES = 1000
+"""So much of the log is remembered, for boxes without a journal."""
 ROOM_EVERY_S = 600.0
 """So often what was learned of the room is kept."""
 STICK_LIGHTS = {"busy": (Light.COPYING, 10.0), "done": (Light.COPYING, 1.0), "failed": (Light.REFUSED, 6.0)}
@@ -73,6 +75,17 @@ class Wake:
         """Let the pipe go."""
         os.close(self._read)
         os.close(self._write)
+
+
+class _Memory(logging.Handler):
+    """Keeps the newest lines of the log."""
+
+    def __init__(self, lines: deque[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(" ".join(self.format(record).split("\n"))[:400])
 
 
 class Box:
@@ -115,6 +128,7 @@ class Box:
         self._edges: deque[tuple[bool, float]] = deque()
         self._room_s = begun_s
         self._room: RoomProfile | None = None
+        self._lines: deque[str] = deque(maxlen=N_LINES)
         socket = Path(self.config.status.socket)
         self.run_dir = RUN if RUN.is_dir() else socket.parent
         self.server = StatusServer(socket)
@@ -180,6 +194,11 @@ class Box:
                 return each
         raise BundleError(f"{str(path)[:100]!r} is no installed model: see python -m device models list")
 
+    def lines(self, n_lines: object) -> list[str]:
+        """Give the newest lines of the log, as many as asked for and remembered."""
+        n = n_lines if type(n_lines) is int and 0 < n_lines <= N_LINES else N_LINES
+        return list(self._lines)[-n:]
+
     def show_of(self, content: Mapping[str, Any]) -> Show:
         """Say on the LED what becomes of a stick.
 
@@ -232,7 +251,9 @@ class Box:
         handler: logging.Handler = self._journal or logging.StreamHandler(sys.stderr)
         if self._journal is None:
             handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+        memory = _Memory(self._lines)
+        memory.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler, memory], force=True)
 
 
 def _safe(defaults: Config, config: Config) -> Config:
@@ -242,5 +263,5 @@ def _safe(defaults: Config, config: Config) -> Config:
     capture = replace(defaults.capture, audio_in=config.capture.audio_in)
     return replace(
         defaults, camera=camera, audio=audio, capture=capture, panel=config.panel, state=config.state,
-        store=config.store, status=config.status, hours=config.hours, faults=config.faults,
+        deploy=config.deploy, store=config.store, status=config.status, hours=config.hours, faults=config.faults,
     )  # fmt: skip

@@ -222,6 +222,14 @@ class StickConfig:
 
 
 @dataclass(frozen=True)
+class DeployConfig:
+    """How a model that comes is tried, and how long a silent sender is waited for."""
+
+    health_s: Annotated[float, Range(1, 3600)]
+    idle_s: Annotated[float, Range(1, 600)]
+
+
+@dataclass(frozen=True)
 class PanelConfig:
     """Button and LED: what presses do, and where the pins are; an empty pin is none."""
 
@@ -285,6 +293,7 @@ class Config:
     status: StatusConfig
     faults: FaultsConfig
     stick: StickConfig
+    deploy: DeployConfig
     capture: CaptureConfig
     panel: PanelConfig
     origins: dict[str, str]
@@ -313,6 +322,7 @@ _SECTIONS: dict[str, type] = {
     "status": StatusConfig,
     "faults": FaultsConfig,
     "stick": StickConfig,
+    "deploy": DeployConfig,
 }
 
 

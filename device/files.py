@@ -49,10 +49,12 @@ class SyncedFile:
     path : Path
     fresh : bool
         It must not exist; otherwise what it held is gone at once.
+    keeps : bool
+        What it held stays instead: `cut` says where to go on.
     """
 
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        kind = os.O_EXCL if fresh else os.O_TRUNC
+    def __init__(self, path: Path, *, fresh: bool, keeps: bool = False) -> None:
+        kind = os.O_EXCL if fresh else 0 if keeps else os.O_TRUNC
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | kind | _BINARY, 0o666)
         self._lost: OSError | None = None
 

@@ -207,6 +207,7 @@ class Runner:
         played_s = time.monotonic()
         self._meter.set("last_model_s", played_s)
         self._meter.set("n_bad_spectra", self.player.n_bad_spectra)
+        self._meter.add("motion", float(column.mean()))
         self._meter.count_frame(time.thread_time() - started_s)
         if self._tape is not None:
             self._tape.add_column(column, frame.time_s)

@@ -23,6 +23,8 @@ COUNTS = (
 TIMES = ("frames_s", "blocks_s", "last_frame_s", "last_model_s", "last_block_s")
 LEVELS = ("output_peak",)
 """Amplitudes of late."""
+SUMS = ("motion",)
+"""Over all frames: the mean of each one's column, grey levels."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def allocate(layout: Layout) -> dict[str, npt.NDArray[Any]]:
 def meter_layout() -> Layout:
     """Lay out the memory of a `Meter`."""
     layout: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(COUNTS, ((1,), "i8"))
-    layout |= dict.fromkeys((*TIMES, *LEVELS), ((1,), "f8"))
+    layout |= dict.fromkeys((*TIMES, *LEVELS, *SUMS), ((1,), "f8"))
     layout |= {f"{name}_counts": ((N_BINS,), "i8") for name in HISTOGRAMS}
     return layout | {f"{name}_longest_ms": ((1,), "f8") for name in HISTOGRAMS}
 
@@ -125,11 +127,11 @@ class Meter:
         }
 
     def set(self, name: str, value: float) -> None:
-        """Set one of `COUNTS`, `TIMES` or `LEVELS`."""
+        """Set one of `COUNTS`, `TIMES`, `LEVELS` or `SUMS`."""
         self.memory[name][0] = value
 
     def add(self, name: str, value: float) -> None:
-        """Add to one of `COUNTS` or `TIMES`."""
+        """Add to one of `COUNTS`, `TIMES` or `SUMS`."""
         self.memory[name][0] += value
 
     def count(self, name: str) -> int:
@@ -137,7 +139,7 @@ class Meter:
         return int(self.memory[name][0])
 
     def time_s(self, name: str) -> float:
-        """Read one of `TIMES`."""
+        """Read one of `TIMES`, `LEVELS` or `SUMS`."""
         return float(self.memory[name][0])
 
     def level_dbfs(self, name: str) -> float:

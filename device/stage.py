@@ -36,6 +36,8 @@ class Stage:
     config : Config
     is_safe : bool
         The factory's model, whatever is installed.
+    bundle : Path, optional
+        The model to start with; otherwise the one that the configuration gives.
 
     Attributes
     ----------
@@ -49,10 +51,10 @@ class Stage:
         Whether there are processes to be ended.
     """
 
-    def __init__(self, config: Config, *, is_safe: bool = False) -> None:
+    def __init__(self, config: Config, *, is_safe: bool = False, bundle: Path | None = None) -> None:
         self.config = config
         self.is_safe = is_safe
-        self.bundle = FACTORY if is_safe else chosen_bundle(config)
+        self.bundle = FACTORY if is_safe else bundle or chosen_bundle(config)
         self.is_started = False
         self._problem = ""
         self._is_listening, self._level = False, 1.0

@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from device.activation import Activation
 from device.box import Box
 from device.core.errors import DanceSamplerError, TakeError
 from device.core.lights import Light
@@ -52,6 +53,8 @@ HEALTHY_S = 60.0
 SILENT_ENGINE_S = 5.0
 """An engine that made no block for so long does not progress, and the watchdog is not told that it does."""
 NOTICE_S = 6.0
+MAY_CHANGE = (State.PERFORMING, State.FAULT)
+"""When a model may go on trial, and off it."""
 POWER_OFF = "power-off"
 """A file of this name in the run-time folder asks systemd to power the machine off."""
 
@@ -87,7 +90,9 @@ class Supervisor:
             Action.LEAVE_SAFE: lambda: self._set_stage(is_safe=False),
             Action.STOP: self._stop,
         }
-        self._stage = Stage(box.config)
+        config = box.config
+        self._activation = Activation(self._state_dir, config.deploy.health_s, is_fixed=bool(config.model.bundle))
+        self._stage = Stage(config, bundle=self._activation.bundle_at_start())
 
     def run(self) -> None:
         """Start everything, and go on until the box is told to stop."""
@@ -131,6 +136,7 @@ class Supervisor:
         if self._panel.due_s is not None and now_s >= self._panel.due_s:
             self._tell(Tick(), now_s)
         self._box.edge.show(self._panel.light)
+        self._activation.look(self._stage, now_s, may_change=self._panel.state in MAY_CHANGE)
         if now_s >= self._published_s + PUBLISH_S or self._panel.state is not self._shown_state:
             self._publish(now_s)
 
@@ -189,6 +195,7 @@ class Supervisor:
 
     def _next_model(self) -> None:
         """Play the next model, and from the next start on, too."""
+        self._activation.abandon("another model was chosen with the button")
         self._tried = next_bundle(self._state_dir, self._tried or self._stage.bundle)
         self._change_model(self._tried)
         self._tried = None
@@ -213,7 +220,12 @@ class Supervisor:
         """Play by another configuration: what plays now ends first."""
         if self._stage.is_started:
             self._stage.stop()
-        self._stage = Stage(self._box.safe_config if is_safe else self._box.config, is_safe=is_safe)
+        config, bundle = self._box.safe_config, None
+        if is_safe:
+            self._activation.stop()
+        else:
+            config, bundle = self._box.config, self._activation.bundle_at_start()
+        self._stage = Stage(config, is_safe=is_safe, bundle=bundle)
         self._start_stage()
 
     def _start_stage(self) -> None:
@@ -246,6 +258,7 @@ class Supervisor:
             "light": panel.light.value, "take": self._take(now_s),
             "notes": [note for note in (panel.note, opened.note, *self._box.notes, *stage.live.notes) if note],
         }  # fmt: skip
+        said["trial"] = self._activation.said(now_s)
         snapshot = self._snapshots.take(stage, self._faults, opened, said, now_s)
         self._box.publish(snapshot)
         if now_s - stage.live.meter.time_s("last_block_s") < SILENT_ENGINE_S:
@@ -273,8 +286,18 @@ class Supervisor:
         if op == "change_model":
             if self._panel.state in (State.RECORDING, State.SAVING):
                 raise DanceSamplerError("a take is being recorded: try again when it is saved")
+            self._activation.abandon("another model was chosen")
             self._change_model(self._box.installed(content.get("path")))
             return {"model": str(self._stage.bundle)}
+        if op == "trial":
+            self._activation.ask(self._box.installed(content.get("path")))
+            return {"trial": self._activation.said(time.monotonic())}
+        if op == "rollback":
+            if self._panel.state not in MAY_CHANGE:
+                raise DanceSamplerError(f"the box is {self._panel.state.value}: try again when it performs")
+            return {"model": str(self._activation.roll_back(self._stage, "it was asked for"))}
+        if op == "log":
+            return {"lines": self._box.lines(content.get("n_lines"))}
         if op == "stick":
             self._tell(self._box.show_of(content))
             return {}
@@ -288,6 +311,7 @@ class Supervisor:
             self._box.keep_room(None if self._stage.is_safe else self._stage.live.room, None)
             self._stage.stop()
         if self._is_over:
+            self._activation.stop()
             note_healthy(self._state_dir, self._box.run_dir)
         self._box.close()
 
