@@ -24,7 +24,7 @@ class Source(Protocol):
         """Fill a block; give the news that are first heard in it."""
 
 
-LISTEN_S = 0.05
+LISTEN_S = 0.02
 """From what is played to what comes in, and back."""
 
 

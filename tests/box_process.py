@@ -21,6 +21,8 @@ from tests.pulse_card import PCM, wait_until
 
 HOLD_S, LONG_S = 0.5, 1.5
 COUNT_IN_S = 0.3
+WATCHDOG_S = 4.0
+"""Without a sign of life for so long systemd would end it."""
 PATIENCE_S = 60.0
 """Longer than anything here takes, even on a busy machine."""
 
@@ -54,6 +56,7 @@ class BoxProcess:
         self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._systemd.bind(str(folder / "notify"))
         self.told: list[str] = []
+        self.sign_of_life_s = 0.0
         threading.Thread(target=self._hear, name="systemd", daemon=True).start()
         self.configure(
             {
@@ -104,7 +107,7 @@ class BoxProcess:
         assert self._process is None
         self.told.clear()
         environment = {**os.environ, **self._environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
-                       "PYTHONFAULTHANDLER": "1"}  # fmt: skip
+                       "WATCHDOG_USEC": str(round(1e6 * WATCHDOG_S)), "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "device", "run", "--config", str(self.config)],
@@ -193,7 +196,10 @@ class BoxProcess:
         """Take what systemd is told, as it does: who tells it waits otherwise."""
         with suppress(OSError):
             while True:
-                self.told += self._systemd.recv(65536).decode().split("\n")
+                told = self._systemd.recv(65536).decode().split("\n")
+                if "WATCHDOG=1" in told:
+                    self.sign_of_life_s = time.monotonic()
+                self.told += told
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

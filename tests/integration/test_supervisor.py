@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from device.models import FACTORY
 from device.status_client import StatusError
 from device.store import incomplete_takes, list_takes
-from tests.box_process import HOLD_S, LONG_S, BoxProcess
+from tests.box_process import HOLD_S, LONG_S, WATCHDOG_S, BoxProcess, Settings
 from tests.media_files import make_sound_file, tone
 from tests.pulse_card import PulseCard, pulse_card, wait_until
 from tests.tone_bundles import make_bundles
@@ -52,16 +53,25 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def box(folder: Path, music: Path, pulse_card: PulseCard) -> Iterator[BoxProcess]:
-    """A box with all that it needs, not started; its dance lies beside it."""
-    pulse_card.start()
-    dance = folder / "dance.mp4"
-    shutil.copyfile(FACTORY.parent / "dance.mp4", dance)
-    found = BoxProcess(folder, dance, music, pulse_card.environment)
-    try:
-        yield found
-    finally:
-        found.close()
+def make_box(folder: Path, music: Path, pulse_card: PulseCard) -> Iterator[Callable[..., BoxProcess]]:
+    """Make a box with all that it needs, not started; its dance lies beside it."""
+    made: list[BoxProcess] = []
+
+    def make(settings: Settings | None = None) -> BoxProcess:
+        pulse_card.start()
+        dance = folder / "dance.mp4"
+        shutil.copyfile(FACTORY.parent / "dance.mp4", dance)
+        made.append(BoxProcess(folder, dance, music, pulse_card.environment, settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def box(make_box: Callable[..., BoxProcess]) -> BoxProcess:
+    return make_box()
 
 
 def is_running(pid: int) -> bool:
@@ -235,6 +245,90 @@ def test_the_plug_is_pulled_while_it_records(box: BoxProcess) -> None:
     assert take.duration_s > said["take"]["seconds"] - 1.5
     record_a_take(box)
     assert [take.path.name for take in list_takes(box.takes)] == ["0001", "0002"]
+
+
+def test_a_take_that_is_never_saved_is_salvaged_and_the_show_goes_on(make_box: Callable[..., BoxProcess]) -> None:
+    box = make_box({"panel": {"saving_limit_s": 2.0}})
+    box.start()
+    box.press()
+    said = box.until(lambda said: said["take"] and said["take"]["seconds"] > 2.5)
+    os.kill(said["pids"]["recorder"], signal.SIGSTOP)
+    box.press()
+    box.until(lambda said: said["state"] == "saving")
+    said = box.until(lambda said: said["state"] == "performing")
+    assert said["light"] == "refused"
+    assert any("was not saved within 2 s" in note for note in said["notes"])
+    wait_until(lambda: bool(list_takes(box.takes)))
+    (take,) = list_takes(box.takes)
+    assert take.facts.salvaged
+    assert take.duration_s > 1.0
+    record_a_take(box, 0.6)
+    assert len(list_takes(box.takes)) == 2
+
+
+def test_a_camera_that_stays_away_ends_the_take_which_is_kept_and_somebody_is_told(
+    make_box: Callable[..., BoxProcess], folder: Path
+) -> None:
+    told = folder / "told"
+    box = make_box({"panel": {"fault_patience_s": 1.0}, "faults": {"command": f"tee {told}"}})
+    box.start()
+    box.press()
+    said = box.until(lambda said: said["take"] and said["take"]["seconds"] > 1.0)
+    (folder / "dance.mp4").unlink()
+    os.kill(said["pids"]["camera"], signal.SIGKILL)
+    assert box.until(lambda said: said["light"] == "fault")["state"] in ("recording", "fault")
+    said = box.until(lambda said: said["state"] == "fault")
+    assert any("the take was ended: camera missing" in note for note in said["notes"])
+    (take,) = list_takes(box.takes)
+    assert not take.facts.salvaged
+    wait_until(lambda: told.exists() and "camera" in told.read_text())
+
+
+def test_a_supervisor_that_hangs_is_seen_by_systemd_while_the_sound_goes_on(
+    box: BoxProcess, pulse_card: PulseCard
+) -> None:
+    box.start()
+    wait_until(lambda: box.told.count("WATCHDOG=1") >= 2)
+    pids = box.status()["pids"].values()
+    os.kill(box.pid, signal.SIGSTOP)
+    with pulse_card.record() as heard:
+        wait_until(lambda: time.monotonic() - box.sign_of_life_s > WATCHDOG_S)
+        assert heard.sound[-48_000:].any()
+    box.kill()
+    wait_until(lambda: not any(map(is_running, pids)))
+    box.start()
+
+
+def test_a_state_that_is_read_only_costs_the_recording_but_not_the_show(box: BoxProcess) -> None:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "ro", "state", str(box.state)], check=False, capture_output=True
+        ).returncode
+    ):
+        pytest.skip("this machine does not let us mount a disk")
+    try:
+        box.start()
+        box.press()
+        said = box.until(lambda said: said["light"] == "refused")
+        assert said["state"] == "performing"
+        assert any("is read-only" in note for note in said["notes"])
+        assert box.stop() == 0
+    finally:
+        subprocess.run(["umount", "--lazy", str(box.state)], check=True)
+
+
+def test_in_an_installation_visitors_may_press(make_box: Callable[..., BoxProcess]) -> None:
+    box = make_box({"panel": {"mode": "installation"}})
+    box.start()
+    played = box.status()["model"]["path"]
+    for duration_s in (0.1, HOLD_S + 0.2, LONG_S + 0.2):
+        box.press(duration_s)
+    pressed_s = box.status()["uptime_s"]
+    said = box.until(lambda said: said["uptime_s"] > pressed_s + 1.0)
+    assert (said["state"], said["take"], said["model"]["path"]) == ("performing", None, played)
+    assert not (box.run_dir / "power-off").exists()
+    assert list_takes(box.takes) == []
 
 
 def test_sigterm_while_it_records_saves_the_take_first(box: BoxProcess) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from device.config import load_config
 from device.core.glide import Glide, by_loudness, by_power
 from device.edges.model import Float32
 from device.mixer import LISTEN_S, Mixer
@@ -205,6 +208,13 @@ def test_listening_fades_from_the_voice_to_the_input_at_constant_power_and_back(
     back = mixed(100, mixer, clock, ring)
     assert np.abs(np.diff(back)).max() < 0.01
     assert (back[-1000:] == np.float32(-0.4)).all()
+
+
+def test_the_model_is_silent_50_ms_after_the_button_is_let_go() -> None:
+    """Until the contact counts, the next block comes, and the fade is over."""
+    config = load_config(None, Path(os.devnull))
+    block_s = config.audio.period / config.audio.rate_hz
+    assert config.panel.debounce_s + block_s + LISTEN_S <= 0.05
 
 
 def test_voice_and_input_can_be_heard_together_or_neither_and_never_above_the_peak() -> None:
