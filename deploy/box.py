@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from deploy.errors import BoxError, CutError
+from deploy.errors import BoxError
 from deploy.ssh import Ssh, readable
 from device.core.wire import PROTOCOL_VERSION, Command, build_command
 
@@ -60,20 +60,19 @@ class Box:
         return answer.get("complete") is True
 
     def activate(self, digest: str, *, allow_downgrade: bool) -> Iterator[Answer]:
-        """Let the box check, try and keep an upload, and give what it says meanwhile.
+        """Let the box check, try and keep an upload, and give what it says meanwhile: 'phase', and what belongs to it.
 
         Raises
         ------
         BoxError
-            It refuses the model, or went back to the one before; the connection was cut.
+            It refuses the bundle, and changed nothing; or the connection was cut.
         """
-        said: Answer = {}
         command = Command("activate", digest, allow_downgrade=allow_downgrade)
         for line in self._ssh.lines(build_command(command)):
-            said = self._answer(line, 0)
+            said = self._object(line)
+            if "phase" not in said:
+                self._check_ok(said, 0)
             yield said
-        if not said:
-            raise CutError(f"{self.name}: it ended without a word: try again")
 
     def rollback(self) -> Answer:
         """Let the box play its last good model."""
@@ -88,10 +87,10 @@ class Box:
 
     def log(self, n_lines: int) -> list[str]:
         """Ask for the last lines of the box's log."""
-        returncode, out = self._ssh.run(build_command(Command("log", n_lines=n_lines)), SHORT_S)
-        if returncode != 0:
-            self._answer(out, returncode)
-        return out.decode(errors="replace").splitlines()
+        lines = self._asked(Command("log", n_lines=n_lines), SHORT_S).get("lines")
+        if not isinstance(lines, list):
+            raise BoxError(f"{self.name}: its answer has no lines: bring it up to date with deploy/install.sh")
+        return list(map(str, lines))
 
     def refusal(self, out: bytes) -> BoxError:
         """Give the error that a refusal stands for."""
@@ -107,6 +106,11 @@ class Box:
 
     def _answer(self, out: bytes, returncode: int) -> Answer:
         """Read the one object that a box answers with."""
+        answer = self._object(out)
+        self._check_ok(answer, returncode)
+        return answer
+
+    def _object(self, out: bytes) -> Answer:
         try:
             answer = json.loads(out)
         except (ValueError, RecursionError) as error:
@@ -118,9 +122,11 @@ class Box:
         if not isinstance(answer, dict):
             raise BoxError(f"{self.name}: its answer is no object: bring it up to date with deploy/install.sh")
         self._check_protocol(answer)
+        return answer
+
+    def _check_ok(self, answer: Answer, returncode: int) -> None:
         if answer.get("ok") is False or returncode != 0:
             raise BoxError(f"{self.name}: {readable(answer.get('error', 'it failed and did not say why'))}")
-        return answer
 
     def _check_protocol(self, answer: Mapping[str, Any]) -> None:
         theirs = answer.get("protocol", PROTOCOL_VERSION)

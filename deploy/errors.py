@@ -5,7 +5,7 @@ from __future__ import annotations
 from device.core.errors import DanceSamplerError
 
 
-class BoxError(DanceSamplerError, ConnectionError):
+class BoxError(DanceSamplerError, RuntimeError):
     """A box cannot be reached, refuses, or answers what is no answer."""
 
 

@@ -10,8 +10,10 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +69,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Bring home the takes that are not here yet."""
+    """Bring home the takes that are not here yet.
+
+    Returns
+    -------
+    int
+        1 if one is damaged on the box, else 0.
+    """
     box = Box(Ssh(args.box, asks=may_ask()))
-    takes = remote_takes(box.name, box.listed())
-    brought: list[str] = []
-    for n, take in enumerate(takes, 1):
-        with Progress(
-            f"{box.name}: take {take.number:04d}, {n} of {len(takes)}, {{:.1f}} of {take.n_bytes / 1e6:.1f} MB"
-        ) as progress:
-            if bring(box, take, args.takes, progress):
-                brought.append(f"{take.number:04d}")
-                if not args.json:
-                    print(f"{args.takes / brought[-1]}  {take.n_bytes / 1e6:.1f} MB{'  cancelled' * take.is_cancelled}")
+    takes, damaged = remote_takes(box.name, box.listed())
+    brought = []
+    for path, take in bring_all(box, takes, args.takes):
+        brought.append(path.name)
+        if not args.json:
+            print(f"{path}  {take.n_bytes / 1e6:.1f} MB{'  cancelled' * take.is_cancelled}", flush=True)
     if args.json:
-        print(json.dumps({"box": box.name, "n_takes": len(takes), "new": brought}))
+        print(json.dumps({"box": box.name, "n_takes": len(takes), "new": brought, "damaged": damaged}))
     elif not brought:
-        print(f"{box.name}: no new takes; {len(takes)} are here already")
-    return 0
+        print(f"{box.name}: no new takes")
+    for number, why in damaged.items():
+        print(f"deploy: {box.name}: take {number} was left there: {why}", file=sys.stderr)
+    return int(bool(damaged))
 
 
-def remote_takes(box: str, answer: Mapping[str, Any]) -> list[RemoteTake]:
-    """Read the takes in a box's list, by number.
+def bring_all(box: Box, takes: Sequence[RemoteTake], takes_dir: Path) -> Iterator[tuple[Path, RemoteTake]]:
+    """Bring home the takes that are not here yet, and give each as soon as it is.
+
+    Raises
+    ------
+    BoxError, TakeError
+        As `bring`; those that came before stay.
+    """
+    for n, take in enumerate(takes, 1):
+        words = f"{box.name}: take {take.number:04d}, {n} of {len(takes)}: {{:.1f}} of {take.n_bytes / 1e6:.1f} MB"
+        with Progress(words) as progress:
+            path = bring(box, take, takes_dir, progress)
+        if path is not None:
+            yield path, take
+
+
+def remote_takes(box: str, answer: Mapping[str, Any]) -> tuple[list[RemoteTake], dict[str, str]]:
+    """Read the takes in a box's list, by number, and what is wrong with those that are damaged there.
 
     Raises
     ------
@@ -95,18 +117,18 @@ def remote_takes(box: str, answer: Mapping[str, Any]) -> list[RemoteTake]:
         It is no such list.
     """
     try:
-        return sorted((_remote_take(each) for each in answer["takes"]), key=lambda take: take.number)
+        damaged = {str(take["number"]): readable(take["error"]) for take in answer["takes"] if "error" in take}
+        whole = [_remote_take(take) for take in answer["takes"] if "error" not in take]
     except (KeyError, TypeError, ValueError) as error:
-        why = readable(error)
-        raise BoxError(
-            f"{box}: its list of takes cannot be read ({why}): bring it up to date with deploy/install.sh"
-        ) from error
+        why = f"its list of takes cannot be read ({readable(error)})"
+        raise BoxError(f"{box}: {why}: bring it up to date with deploy/install.sh") from error
+    return sorted(whole, key=lambda take: take.number), damaged
 
 
 def _remote_take(entry: Mapping[str, Any]) -> RemoteTake:
     files = {}
     for name in TAKE_FILES:
-        n_bytes, sha256 = entry["files"][name]["n_bytes"], entry["files"][name]["sha256"]
+        n_bytes, sha256 = entry["files"][name]["size"], entry["files"][name]["sha256"]
         if type(n_bytes) is not int or n_bytes < 0 or not _SHA256.fullmatch(sha256):
             raise ValueError(f"{name} of take {entry['number']}")
         files[name] = RemoteFile(n_bytes, sha256)
@@ -116,8 +138,8 @@ def _remote_take(entry: Mapping[str, Any]) -> RemoteTake:
     return RemoteTake(number, files, entry.get("cancelled") is True)
 
 
-def bring(box: Box, take: RemoteTake, takes_dir: Path, progress: Progress) -> bool:
-    """Bring one take home; False if it is here already.
+def bring(box: Box, take: RemoteTake, takes_dir: Path, progress: Progress) -> Path | None:
+    """Bring one take home, and tell where it lies; None if it was there already.
 
     Raises
     ------
@@ -131,21 +153,25 @@ def bring(box: Box, take: RemoteTake, takes_dir: Path, progress: Progress) -> bo
         if path.exists():
             if any(_sum(path / name) != file.sha256 for name, file in take.files.items()):
                 raise TakeError(f"{path} is another take: choose another folder, one for each box")
-            return False
+            return None
         part = takes_dir / f".part-{path.name}"
         make_folders(part)
         n_before = 0
         for name, file in take.files.items():
-            _bring_file(box, take.number, part / name, file, lambda n, before=n_before: progress((before + n) / 1e6))
+            _bring_file(box, take.number, part / name, file, partial(_tell, progress, n_before))
             n_before += file.n_bytes
         for stray in set(part.iterdir()) - {part / name for name in TAKE_FILES}:
             _remove(stray)
         sync_path(part)
         rename_synced(part, path)
-    return True
+    return path
 
 
-def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: Any) -> None:
+def _tell(progress: Progress, n_before: int, n_bytes: int) -> None:
+    progress((n_before + n_bytes) / 1e6)
+
+
+def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: Callable[[int], None]) -> None:
     """Bring one file, from what is here of it on; once more from its beginning if it is not the box's."""
     for _ in range(2):
         _go_on(box, number, path, file, progress)
@@ -155,7 +181,7 @@ def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: A
     raise BoxError(f"{box.name}: {path.name} of take {number:04d} came damaged, twice: verify the takes on the box")
 
 
-def _go_on(box: Box, number: int, path: Path, file: RemoteFile, progress: Any) -> None:
+def _go_on(box: Box, number: int, path: Path, file: RemoteFile, progress: Callable[[int], None]) -> None:
     offset = path.stat().st_size if path.exists() else 0
     if offset > file.n_bytes:  # of another take that had this number
         path.unlink()

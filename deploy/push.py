@@ -17,6 +17,9 @@ from deploy.ssh import Ssh, may_ask, readable
 from device.console import Progress
 from device.core.wire import digest_of
 
+COMMITTED, PENDING = "committed", "pending"
+"""How a push that went well ends: the model plays and is kept; or it lies there and is tried as soon as it can be."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `deploy push`."""
@@ -38,9 +41,11 @@ def main(args: argparse.Namespace) -> int:
     n_sent = upload(box, digest, data)
     last = activate(box, digest, allow_downgrade=args.allow_downgrade)
     if args.json:
-        print(json.dumps({"box": box.name, "n_bytes": len(data), "n_sent": n_sent, **last}))
-    else:
+        print(json.dumps({**last, "box": box.name, "n_bytes": len(data), "n_sent": n_sent}))
+    elif last["phase"] == COMMITTED:
         print(f"{box.name} plays {model_words(last)}")
+    else:
+        print(f"{box.name} has {model_words(last)} and does not play it yet: {readable(last.get('reason', ''))}")
     return 0
 
 
@@ -64,7 +69,7 @@ def upload(box: Box, digest: str, data: bytes) -> int:
 
 
 def activate(box: Box, digest: str, *, allow_downgrade: bool) -> dict[str, Any]:
-    """Let a box try what was sent, say how it gets on, and give its last word.
+    """Let a box try what was sent, say how it gets on, and give all that it said.
 
     Raises
     ------
@@ -74,26 +79,27 @@ def activate(box: Box, digest: str, *, allow_downgrade: bool) -> dict[str, Any]:
     said: dict[str, Any] = {}
     is_shown = sys.stderr.isatty()
     try:
-        for said in box.activate(digest, allow_downgrade=allow_downgrade):
+        for news in box.activate(digest, allow_downgrade=allow_downgrade):
+            said |= news
             if is_shown:
-                sys.stderr.write(f"\r\033[K{box.name}: {step_words(said)}")
+                sys.stderr.write(f"\r\033[K{box.name}: {phase_words(said)}")
                 sys.stderr.flush()
     except CutError as error:
         raise CutError(f"{error}, and the box may still be at it: see python -m deploy status {box.name}") from error
     finally:
         if is_shown:
             sys.stderr.write("\r\033[K")
-    if said.get("step") != "committed":
-        why = readable(said.get("reason", "it did not say why"))
-        raise BoxError(f"{box.name}: the model was not kept, the one before plays: {why}")
+    if said.get("phase") not in (COMMITTED, PENDING):
+        why = readable(said.get("reason") or f"it ended at '{said.get('phase', 'nothing')}'")
+        raise BoxError(f"{box.name}: {model_words(said)} was not kept, the model before it plays: {why}")
     return said
 
 
-def step_words(said: Mapping[str, Any]) -> str:
+def phase_words(said: Mapping[str, Any]) -> str:
     """Say what a box does with a model that is on trial."""
-    words = readable(said.get("step", "at work"))
-    if "seconds" in said and "of_s" in said:
-        words += f" {readable(said['seconds'])} of {readable(said['of_s'])} s"
+    words = readable(said.get("phase", "at work"))
+    if said.get("seconds") is not None and "of_s" in said:
+        words += f", {readable(said['seconds'])} of {readable(said['of_s'])} s"
     return words
 
 

@@ -13,7 +13,7 @@ from deploy.errors import BoxError
 from deploy.ssh import Ssh, may_ask, readable
 
 MOST_AT_ONCE = 16
-_HEAD = ("BOX", "STATE", "MODEL", "TAKES", "FREE", "FAULTS")
+_HEAD = ("BOX", "STATE", "MODEL", "FREE", "FAULTS")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def table(said: Mapping[str, Mapping[str, Any]]) -> str:
 def _row(box: str, answer: Mapping[str, Any]) -> tuple[str, ...]:
     if "error" in answer:
         return box, readable(answer["error"])
-    return box, _state(answer), _model(answer), _n_takes(answer), _free(answer), _faults(answer)
+    return box, _state(answer), _model(answer), _free(answer), _faults(answer)
 
 
 def _state(answer: Mapping[str, Any]) -> str:
@@ -85,13 +85,11 @@ def _state(answer: Mapping[str, Any]) -> str:
 
 def _model(answer: Mapping[str, Any]) -> str:
     model = answer.get("model")
-    if not isinstance(model, Mapping):
-        return "?"
+    if not isinstance(model, Mapping):  # one that does not run tells what would play
+        models = answer.get("models")
+        rows = [row for row in models if isinstance(row, Mapping)] if isinstance(models, list) else []
+        model = next((row for row in rows if row.get("is_current")), {})
     return readable(f"{model.get('name', '?')} {model.get('version', '')}")
-
-
-def _n_takes(answer: Mapping[str, Any]) -> str:
-    return readable(answer.get("n_takes", "?"))
 
 
 def _free(answer: Mapping[str, Any]) -> str:

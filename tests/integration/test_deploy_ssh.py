@@ -72,7 +72,7 @@ def test_a_box_that_cannot_be_asked_is_a_line_of_the_table(sshd: Sshd) -> None:
     done = deploy(sshd, "status", BOX, f"{USER}@off")
     assert done.returncode == 1
     head, well, off = done.stdout.splitlines()
-    assert head.split() == ["BOX", "STATE", "MODEL", "TAKES", "FREE", "FAULTS"]
+    assert head.split() == ["BOX", "STATE", "MODEL", "FREE", "FAULTS"]
     assert well.split()[:4] == [BOX, "performing", "salsa", "3"]
     assert off.split(maxsplit=1)[0] == f"{USER}@off"
     assert "nothing answers SSH there" in off
