@@ -32,6 +32,12 @@ from tests.sshd import BOX, USER, Sshd, make_key
 ROOT = Path(__file__).parents[2]
 N_CUTS = int(os.environ.get("DEPLOY_CUTS", "4"))
 RATE_HZ = 8000
+FULL_DISK = """
+import os, shutil
+usage = shutil.disk_usage
+shutil.disk_usage = lambda path: usage(path)._replace(free=1000) if os.path.exists({mark!r}) else usage(path)
+"""
+"""While a file is there, the box's disk has no room."""
 CUT = f"{USER}@cut"
 
 
@@ -57,7 +63,21 @@ class OffBox:
         )
         self.bundle = shutil.copytree(FACTORY, folder / "bundle")
         sign(self.bundle, self.key)
-        shell = shlex.join([sys.executable, "-m", "device", "deploy-shell", "--config", str(self.config)])
+        self.is_full = folder / "full"
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(FULL_DISK.format(mark=str(self.is_full)))
+        shell = shlex.join(
+            [
+                "env",
+                f"PYTHONPATH={folder / 'site'}",
+                sys.executable,
+                "-m",
+                "device",
+                "deploy-shell",
+                "--config",
+                str(self.config),
+            ]
+        )
         self.sshd = Sshd(folder / "sshd", f"cd {ROOT} && exec {shell}")
         self.proxy = CutProxy(self.sshd.port)
         self.sshd.add_host("cut", self.proxy.port)
@@ -191,6 +211,17 @@ def test_of_two_pushes_at_once_each_is_told_and_one_plays(box: OffBox) -> None:
     for words, code in said:
         assert code == 0 or "another push to this box is under way" in words or "push it again" in words, words
     assert read_manifest(current_bundle(box.state)).version == read_manifest(box.bundle).version
+    assert box.deploy("push", BOX, str(box.bundle)).returncode == 0
+
+
+def test_a_full_card_is_said_and_the_push_works_once_there_is_room(box: OffBox) -> None:
+    before = box.holds()
+    box.is_full.touch()
+    done = box.deploy("push", BOX, str(box.bundle))
+    assert done.returncode == 1
+    assert done.stderr == f"deploy: {BOX}: the box's card is full: pull its takes, then delete them there\n"
+    assert box.holds() == before
+    box.is_full.unlink()
     assert box.deploy("push", BOX, str(box.bundle)).returncode == 0
 
 
