@@ -103,6 +103,7 @@ def test_a_box_gets_to_know_the_users_keys_and_no_others_are_lost(sshd: Sshd, tm
         _install(sshd, f"{USER}@login", lines, signers)
     assert keys.read_text().splitlines() == ["ssh-ed25519 AAAAsomebodyelse them", lines.authorized_key]
     assert signers.read_text().splitlines() == [lines.allowed_signer]
+    assert (home / "usermod").read_text() == "--shell /bin/sh dance-sampler\n"  # or sshd could run nothing as it
     assert lines.authorized_key.startswith(f'restrict,command="{SHELL_COMMAND}" ssh-ed25519 AAAA')
     path = tmp_path / "manifest.json"
     path.write_bytes(b"{}")
@@ -123,7 +124,12 @@ def _install(sshd: Sshd, box: str, lines: Lines, signers: Path) -> None:
 
 
 def _stand_in_getent(sshd: Sshd, home: Path) -> None:
-    """Let the box have a user, whom this machine does not have, with a home of the test's."""
-    program = sshd.folder / "bin" / "getent"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "passwd dance-sampler" ] && echo "dance-sampler:x:1:1::{home}:/bin/sh"\n')
-    program.chmod(0o755)
+    """Let the box have a user, whom this machine does not have, as install.sh makes it, with a home of the test's."""
+    user = f"dance-sampler:x:1:1::{home}:/usr/sbin/nologin"
+    for name, does in {
+        "getent": f'[ "$*" = "passwd dance-sampler" ] && echo "{user}"',
+        "usermod": f'echo "$*" >{home}/usermod',
+    }.items():
+        program = sshd.folder / "bin" / name
+        program.write_text(f"#!/bin/sh\n{does}\n")
+        program.chmod(0o755)
