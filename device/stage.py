@@ -13,7 +13,7 @@ from device.core.errors import DanceSamplerError
 from device.core.motiongram import MotionSettings
 from device.core.panel_events import CAMERA, CARD, MICROPHONE
 from device.core.room_profile import RoomProfile
-from device.model_store import chosen_bundle
+from device.model_store import chosen_bundle, current_problem
 from device.models import FACTORY, read_manifest
 from device.process import Child
 from device.rooms import load_room, room_path
@@ -56,7 +56,8 @@ class Stage:
         self.is_safe = is_safe
         self.bundle = FACTORY if is_safe else bundle or chosen_bundle(config)
         self.is_started = False
-        self._problem = ""
+        is_asked_for = is_safe or bool(config.model.bundle) or self.bundle != FACTORY
+        self._problem = "" if is_asked_for else _why_not_current(Path(config.state.folder))
         self._is_listening, self._level = False, 1.0
         self._stay_alive: Callable[[], None] = _do_nothing
         self.microphone = open_microphone(config)
@@ -224,6 +225,12 @@ class Stage:
         except DanceSamplerError as error:
             _log.warning("%s; the room is learned anew", error)
             return None
+
+
+def _why_not_current(state: Path) -> str:
+    """Say why the factory's model plays instead of the installed one; empty if that is whole, or there is none."""
+    problem = current_problem(state)
+    return f"the factory's model plays instead of the installed one: {problem}" if problem else ""
 
 
 def _do_nothing() -> None:

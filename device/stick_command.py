@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from device.config import Config, load_what_can_be_used
+from device.core.errors import UsageError
 from device.state import takes_folder
 from device.status_client import StatusError, ask
 from device.stick import StickReport, box_name, serve_stick
@@ -41,6 +42,8 @@ def main(args: argparse.Namespace) -> int:
     int
         1 if not all was done.
     """
+    if args.folder is not None and not args.folder.is_dir():
+        raise UsageError(f"{args.folder} is no folder: name the one in which the stick is mounted")
     config, _ = load_what_can_be_used(args.config)  # as the box, which says what was left out
     box = RunningBox(Path(config.status.socket))
     with ExitStack() as stack:

@@ -206,9 +206,16 @@ def test_a_real_disk_that_may_not_be_written_to_is_left_as_it_is(box: Box, disk:
     assert str(disk) not in Path("/proc/mounts").read_text()
 
 
-@pytest.mark.parametrize(("device", "code", "said"), [("/dev/null", 2, "is no disk"), ("/dev/none", 1, "there is no")])
-def test_what_is_no_disk_is_one_line(device: str, code: int, said: str) -> None:
-    command = [sys.executable, "-m", "device", "stick", "--device", device]
+@pytest.mark.parametrize(
+    ("option", "path", "code", "said"),
+    [
+        ("--device", "/dev/null", 2, "is no disk"),
+        ("--device", "/dev/none", 1, "there is no"),
+        ("--folder", "/dev/null", 2, "is no folder"),
+    ],
+)
+def test_what_is_no_stick_is_one_line(option: str, path: str, code: int, said: str) -> None:
+    command = [sys.executable, "-m", "device", "stick", option, path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
     assert said in done.stderr

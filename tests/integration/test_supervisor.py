@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device.model_trial import commit
 from device.models import FACTORY
 from device.status_client import StatusError
 from device.store import incomplete_takes, list_takes
@@ -81,11 +82,11 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def record_a_take(box: BoxProcess, duration_s: float = 1.5) -> None:
+def record_a_take(box: BoxProcess, duration_s: float = 1.5, rests: str = "performing") -> None:
     box.press()
     box.until(lambda said: said["state"] == "recording" and said["take"] and said["take"]["seconds"] >= duration_s)
     box.press()
-    box.until(lambda said: said["state"] == "performing")
+    box.until(lambda said: said["state"] == rests)
 
 
 def test_it_plays_records_and_plays_on(box: BoxProcess, pulse_card: PulseCard) -> None:
@@ -395,10 +396,15 @@ def test_a_mistake_in_the_configuration_is_said_and_the_rest_of_it_holds(box: Bo
 
 def test_a_damaged_model_gives_way_to_the_factorys(box: BoxProcess, bundles: Path) -> None:
     path = install(box, bundles / "low")
+    commit(box.state, path)  # its trial is over
     for model in path.glob("*.tflite"):
         model.write_bytes(model.read_bytes()[:-100] + bytes(100))
-    box.start()
-    assert box.status()["model"]["path"] == str(FACTORY)
+    box.start(until="fault")
+    said = box.until(lambda said: said["fps"] > 0)
+    assert said["model"]["path"] == str(FACTORY)
+    assert "the factory's model plays instead of the installed one" in said["missing"]["model"]
+    record_a_take(box, 0.6, rests="fault")
+    assert len(list_takes(box.takes)) == 1
 
 
 def install(box: BoxProcess, bundle: Path) -> Path:

@@ -203,6 +203,18 @@ def test_the_guide_tells_every_light_as_it_is() -> None:
     assert "\n".join(rows) in guide
 
 
+def test_every_row_of_the_fault_table_names_a_test_that_there_is() -> None:
+    guide = (UNITS / "README.md").read_text(encoding="utf-8")
+    table = guide.split("## What happens when ...", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    shown = [re.fullmatch(r"\|(?: [^|]+ \|){4} `(test_\w+)` \|", row) for row in rows]
+    tests = "".join(path.read_text(encoding="utf-8") for path in (UNITS.parent / "tests").rglob("test_*.py"))
+    assert len(rows) >= 20
+    for row, found in zip(rows, shown, strict=True):
+        assert found, row
+        assert f"def {found[1]}(" in tests, row
+
+
 def test_the_guide_wires_the_pins_that_are_configured(tmp_path: Path) -> None:
     panel = load_config(system_path=tmp_path / "none").panel
     guide = (UNITS / "README.md").read_text(encoding="utf-8")
