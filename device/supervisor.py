@@ -291,6 +291,7 @@ class Supervisor:
             return {"model": str(self._stage.bundle)}
         if op == "trial":
             self._activation.ask(self._box.installed(content.get("path")))
+            self._publish(time.monotonic())  # at once: who asks for the status next must not see an older trial's end
             return {"trial": self._activation.said(time.monotonic())}
         if op == "rollback":
             if self._panel.state not in MAY_CHANGE:

@@ -103,13 +103,14 @@ def make(folder: Path) -> None:
     spectra = network.predict(list(examples.values()), verbose=0)
     signature = [tf.TensorSpec((1, *value.shape[1:]), tf.float32, name=name) for name, value in examples.items()]
     network.export(folder / "saved", input_signature=[signature], verbose=False)
-    (folder / MODEL_FILES["f16"]).write_bytes(_convert_f16(folder / "saved"))
+    (folder / MODEL_FILES["f16"]).write_bytes(convert_f16(folder / "saved"))
     (folder / MODEL_FILES["int8"]).write_bytes(_convert_int8(folder / "saved", examples))
     examples["position"] = examples["position"][:, 0]
     np.savez(folder / "examples.npz", spectra=spectra, **examples)
 
 
-def _convert_f16(saved: Path) -> bytes:
+def convert_f16(saved: Path) -> bytes:
+    """Convert a saved model; its weights become float16."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))

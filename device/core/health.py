@@ -20,13 +20,14 @@ LEAST_FRAME_SHARE = 0.7
 LEAST_PLAYED_SHARE = 0.8
 """Of the share of frames that it played at once, rather than leave out for newer ones."""
 LEAST_BLOCK_SHARE = 0.9
-MOST_MORE_XRUNS = 3
+MOST_MORE_XRUNS = 10
+"""A machine that is busy for a moment fails no model; one that is too much for it stumbles again and again."""
 LATER_FACTOR, LATER_MS = 2.0, 5.0
 """The latency may be so many times as long, or so much longer."""
 LATEST_MS = 100.0
 """Where nothing played before."""
-SAME_MOTION = 2.0
-"""Levels are compared when the dances were within this factor of each other."""
+SAME_MOTION = 4.0
+"""Levels are compared when the dances were within this factor of each other, which they may then differ by, too."""
 LEAST_MOTION = 0.02
 """Mean of a column, grey levels: below it nobody dances."""
 QUIETEST_DBFS = -60.0
@@ -194,10 +195,9 @@ def _of_level(before: Span | None, now: Span) -> str:
         return ""
     if min(before.motion, now.motion) < LEAST_MOTION:
         return ""
-    if max(before.motion, now.motion) > SAME_MOTION * min(before.motion, now.motion):
-        return ""
+    ratio = max(before.motion, now.motion) / min(before.motion, now.motion)
     apart_db = to_dbfs(now.level) - to_dbfs(before.level)
-    if abs(apart_db) <= MOST_DB_APART:
+    if ratio > SAME_MOTION or abs(apart_db) <= MOST_DB_APART + to_dbfs(ratio):
         return ""
     return f"it is {abs(apart_db):.0f} dB {'louder' if apart_db > 0 else 'quieter'} than the model before it"
 
