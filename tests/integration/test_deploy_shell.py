@@ -139,11 +139,11 @@ def test_an_upload_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     assert shell.ask(f"{put} 0", stream[:third]) == {"ok": True, "protocol": 1, "offset": third, "complete": False}
     assert "not here as a whole" in shell.ask(f"activate {digest}")["error"]
     assert "up to" in shell.ask(f"{put} {third + 1}", stream[third + 1 :])["error"]
-    process = shell.start(f"{put} {third}")  # cut without a word: it gives up by itself
-    assert process.stdin is not None
-    process.stdin.write(stream[third : 2 * third])
-    process.stdin.flush()
-    assert process.wait(60) == 0
+    with shell.start(f"{put} {third}") as process:  # cut without a word: it gives up by itself
+        assert process.stdin is not None
+        process.stdin.write(stream[third : 2 * third])
+        process.stdin.flush()
+        assert process.wait(60) == 0
     assert shell.ask(f"offset {digest}")["offset"] == 2 * third
     assert shell.ask(f"{put} {2 * third}", stream[2 * third :] + b"and more")["complete"]
     assert shell.ask(f"activate {digest}")["ok"]

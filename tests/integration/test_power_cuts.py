@@ -31,6 +31,7 @@ DOINGS: dict[str, Callable[[Box], None]] = {
         doings.salvages,
         doings.abandons,
         doings.installs,
+        doings.tries_models,
         doings.learns_the_room,
         doings.starts_again_and_again,
     )
@@ -46,6 +47,7 @@ LEAST_DISKS = {
     "salvages": 6,
     "abandons": 80,
     "installs": 120,
+    "tries_models": 100,
     "learns_the_room": 20,
     "starts_again_and_again": 20,
 }
@@ -91,7 +93,8 @@ def test_the_power_is_cut_often_enough(tmp_path: Path) -> None:
 
 
 WRITERS = (
-    "chunk_file", "disk", "files", "locks", "model_copy", "model_index", "model_store", "rooms", "starts", "state",
+    "chunk_file", "disk", "files", "locks", "model_copy", "model_index", "model_store", "model_trial",
+    "remote_upload", "rooms", "starts", "state",
     "store", "take_export", "take_numbers", "take_reader", "take_tables", "take_writer",
 )  # fmt: skip
 CHANGES = {

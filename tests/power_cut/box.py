@@ -20,7 +20,8 @@ from device.core.motiongram import MotionSettings
 from device.core.room_profile import RoomProfile
 from device.core.synth import SynthSettings
 from device.model_copy import N_DIGITS
-from device.model_store import current_bundle, install_bundle, installed_bundles, switch_current
+from device.model_store import install_bundle, installed_bundles, switch_current
+from device.model_trial import bundle_at_start, commit, postpone, roll_back
 from device.model_tryout import TryOut
 from device.models import FACTORY, read_bundle, write_bundle
 from device.rooms import load_room, save_room
@@ -61,6 +62,8 @@ class Promised:
         Of the take that is being recorded, what is older than the last second.
     models : tuple of str
         Folders of which one must be current; 'bundle' is the factory's.
+    good : tuple of str or None
+        Folders of which one is current, or the current one is on trial; None: not looked at.
     rooms : tuple of (bytes or None)
         Profiles of which one must be there.
     starts : tuple of int
@@ -71,6 +74,7 @@ class Promised:
     highest: int = 0
     running: Recorded | None = None
     models: tuple[str, ...] = (FACTORY.name,)
+    good: tuple[str, ...] | None = None
     rooms: tuple[bytes | None, ...] = (None,)
     starts: tuple[int, ...] = (0,)
 
@@ -230,6 +234,43 @@ def installs(box: Box) -> None:
         box.promise(models=(path.name,))
 
 
+def tries_models(box: Box) -> None:
+    """A model is tried and stays; the next one is tried and taken back; the third is stopped in order, and tried again.
+
+    A power cut in a trial must be followed by a start with the last good one; before it, the new one has its turn.
+    """
+    sent = box.disk.root.parent / "sent"
+    first, second, third = (bundle(sent, version) for version in (1, 2, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("device.model_copy.try_out", lambda *_: TryOut("f16", {}))
+
+        def install(source: Path, good: str) -> None:
+            box.promise(models=(good, name_of(source)))
+            install_bundle(source, box.state, allowed_signers=None, require_signature=False)
+            box.promise(models=(name_of(source),))
+            assert begins(box, good, name_of(source))
+
+        box.promise(good=(FACTORY.name,))
+        install(first, FACTORY.name)
+        box.promise(models=(name_of(first), FACTORY.name), good=(FACTORY.name, name_of(first)))
+        commit(box.state, box.state / "models" / name_of(first))
+        box.promise(models=(name_of(first),))
+        install(second, name_of(first))
+        roll_back(box.state)
+        install(third, name_of(first))
+        box.promise(models=(name_of(first), name_of(third)))
+        postpone(box.state)
+        box.promise(models=(name_of(third),))
+
+
+def begins(box: Box, good: str, new: str) -> bool:
+    """Begin a trial: from the moment that it is counted, only the good one may be started with."""
+    box.promise(models=(good, new))
+    path, is_trial = bundle_at_start(box.state)
+    box.promise(models=(good,))
+    return is_trial and path.name == new
+
+
 def learns_the_room(box: Box) -> None:
     """The room's profile is stored now and then."""
     for index in range(3):
@@ -280,7 +321,9 @@ def _problems(state: Path, promised: Promised) -> Iterator[str]:
 
 
 def _problems_of_models(state: Path, promised: Promised) -> Iterator[str]:
-    current = current_bundle(state)
+    current, is_trial = bundle_at_start(state)
+    if promised.good is not None and not is_trial and current.name not in promised.good:
+        yield f"{current.name} plays, and nobody watches whether it does well"
     if current.name not in promised.models:
         yield f"{current.name} is current, not one of {promised.models}"
     for path in installed_bundles(state):
