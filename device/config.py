@@ -141,7 +141,7 @@ class ModelConfig:
 
     bundle: str
     runtime: Annotated[str, OneOf(("auto", "tflite-runtime", "ai-edge-litert"))]
-    variant: Annotated[str, OneOf(("f16", "int8"))]
+    variant: Annotated[str, OneOf(("auto", "f16", "int8"))]
     mode: Annotated[str, OneOf(("stream", "segment"))]
     temperature: Annotated[float, Range(0, 2, also=(-1,))]
     noise_time_s: Annotated[float, Range(0.01, 60)]

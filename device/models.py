@@ -34,6 +34,7 @@ from device.core.golden import Golden, largest_error
 from device.edges.model import SpectrumModel
 from device.edges.model_tflite import RUNTIMES, TfliteModel, installed_runtimes
 from device.files import sync_path
+from device.model_index import load_index
 from device.signature import check_signature, sign_file
 
 FACTORY = Path(__file__).parent / "factory" / "bundle"
@@ -91,7 +92,7 @@ def load_bundle(path: Path, variant: str = "f16", runtime: str = "auto", allowed
     path : Path
         Its folder.
     variant : str
-        'f16' or 'int8'.
+        'f16', 'int8', or 'auto': see `choose_variant`.
     runtime : str
         'tflite-runtime', 'ai-edge-litert', or 'auto': the one that is installed; tflite-runtime if both are.
     allowed_signers : Path or None
@@ -105,11 +106,27 @@ def load_bundle(path: Path, variant: str = "f16", runtime: str = "auto", allowed
     ModelError
         The runtime is missing or cannot load the model.
     """
+    variant = choose_variant(path, variant)
     if variant not in MODEL_FILES:
         raise ModelError(f"there is no variant called '{variant}': choose from {', '.join(MODEL_FILES)}")
     runtime = choose_runtime(runtime)
     files = read_bundle(path, allowed_signers)
     return run_bundle(path, files, variant, runtime)
+
+
+def choose_variant(path: Path, variant: str = "auto") -> str:
+    """Name of the variant to play: 'auto' is the one that was found to be the one for this chip, else f16.
+
+    Parameters
+    ----------
+    path : Path
+        A bundle's folder; what is known of it was written beside it when it was installed.
+    variant : str
+    """
+    if variant != "auto":
+        return variant
+    found = load_index(path.parent).variants.get(path.name, "")
+    return found if found in MODEL_FILES else "f16"
 
 
 def choose_runtime(runtime: str = "auto") -> str:

@@ -15,7 +15,7 @@ from device.edges.model import SpectrumModel
 from device.edges.model_tflite import installed_runtimes
 from device.model_process import warm_up
 from device.model_store import chosen_bundle, current_problem
-from device.models import BundleFiles, choose_runtime, read_bundle, run_bundle
+from device.models import BundleFiles, choose_runtime, choose_variant, read_bundle, run_bundle
 
 N_RUNS = 200
 MUCH_FASTER = 0.7
@@ -30,7 +30,7 @@ def check_model(context: Context) -> Verdict:
     path = chosen_bundle(config)
     files = read_bundle(path)
     timings = measure(path, files)
-    chosen = (config.model.variant, choose_runtime(config.model.runtime))
+    chosen = (choose_variant(path, config.model.variant), choose_runtime(config.model.runtime))
     mine = next((each for each in timings if (each["variant"], each["runtime"]) == chosen), None)
     figures: dict[str, Any] = {"bundle": str(path), "variant": chosen[0], "runtime": chosen[1], "timings": timings}
     if mine is None or "error" in mine:

@@ -31,7 +31,17 @@ from device.model_store import (
     switch_current,
 )
 from device.model_tryout import Limits, TryOut
-from device.models import FACTORY, BundleFiles, choose_runtime, read_bundle, run_bundle, sign, write_bundle
+from device.models import (
+    FACTORY,
+    BundleFiles,
+    choose_runtime,
+    choose_variant,
+    load_bundle,
+    read_bundle,
+    run_bundle,
+    sign,
+    write_bundle,
+)
 from tests.tone_bundles import read_files
 
 MANIFEST_OF, FILES_OF = read_files(FACTORY)
@@ -96,6 +106,20 @@ def test_what_is_installed_plays_and_is_what_was_sent(state: Path, make: Make) -
     assert current_bundle(state) == done.path
     assert contents(done.path) == contents(source)
     assert names(state) == sorted(["current", "installed.json", done.path.name])
+
+
+def test_the_variant_for_this_chip_is_remembered_and_played(
+    state: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device.model_copy.try_out", lambda *_: TryOut("int8", {}))
+    path = install(make(1), state).path
+    assert choose_variant(path) == "int8"
+    assert load_bundle(path, "auto").model.variant == "int8"
+    assert choose_variant(path, "f16") == "f16"
+    assert choose_variant(FACTORY) == "f16"
+    monkeypatch.undo()
+    install(make(2), state)
+    assert choose_variant(path) == "int8"
 
 
 def test_a_second_model_takes_over_and_the_first_is_kept(state: Path, make: Make) -> None:
