@@ -183,9 +183,6 @@ def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: C
 
 def _go_on(box: Box, number: int, path: Path, file: RemoteFile, progress: Callable[[int], None]) -> None:
     offset = path.stat().st_size if path.exists() else 0
-    if offset > file.n_bytes:  # of another take that had this number
-        path.unlink()
-        offset = 0
     with path.open("ab") as out:
         start = bytearray()
 
