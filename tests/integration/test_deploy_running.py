@@ -26,7 +26,7 @@ from tests.tone_bundles import read_files
 __all__ = ["pulse_card"]
 
 ROOT = Path(__file__).parents[2]
-HEALTH_S = 4.0
+HEALTH_S = 3.0
 
 
 @pytest.fixture
@@ -79,8 +79,6 @@ def test_a_push_changes_what_is_heard_and_a_rollback_changes_it_back(box: BoxPro
     assert after["n_restarts"] == before["n_restarts"]
     assert after["pids"]["sound"] == before["pids"]["sound"]  # it played through
     assert "spring" in _deploy(sshd, "status", BOX).stdout
-    again = json.loads(_deploy(sshd, "push", BOX, str(bundle), "--json").stdout)
-    assert again["phase"] == "committed"
     assert f"plays {manifest.name} {manifest.version} again" in _deploy(sshd, "rollback", BOX).stdout
     assert box.until(lambda said: said["model"]["path"] == str(FACTORY))
     assert _deploy(sshd, "log", BOX, "-n", "50").stdout.splitlines()
