@@ -218,7 +218,8 @@ class Activation:
     def _end(self, phase: str, why: str) -> None:
         _log.log(logging.WARNING if why else logging.INFO, "model %s: %s %s", self._path, phase, why)
         self._phase, self._reason = phase, why
-        self._readings.clear()
+        if phase != COMMITTED:  # what was seen of a model that stays is what the next one is compared with
+            self._readings.clear()
 
     def _read(self, stage: Stage, now_s: float) -> Reading:
         live = stage.live

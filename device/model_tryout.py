@@ -81,10 +81,15 @@ def try_out(path: Path, limits: Limits) -> TryOut:
     """
     command = [sys.executable, "-m", "device.model_tryout", str(path), str(limits.memory_bytes), str(limits.time_s)]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, env=environment, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            command, env=environment, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise ModelError(
+            f"{sys.executable} cannot be started to try the model ({error.strerror}): let this user start it"
+        ) from error
     try:
         said, _ = process.communicate(timeout=limits.time_s)
     except subprocess.TimeoutExpired as error:

@@ -2,7 +2,7 @@
 
     {"op": "status"}             the newest snapshot, in one line
     {"op": "follow"}             every snapshot from now on, a line each, until the client goes
-    {"op": "change_model", ...}  anything else is the supervisor's to answer: {"ok": true, ...}, or {"ok": false, ...}
+    {"op": "trial", ...}         anything else is the supervisor's to answer: {"ok": true, ...}, or {"ok": false, ...}
                                  with what was wrong under "error"
 
 A client that asks too much, too slowly or not at all costs a bounded piece of memory and keeps nobody waiting.

@@ -100,8 +100,8 @@ class RunningBox:
         self._ask(content, TELL_S)
 
     def change_model(self, bundle: Path) -> str | None:
-        """Let an installed model play; say why it does not at once, as it will when the box starts next."""
-        return self._ask({"op": "change_model", "path": str(bundle)}, CHANGE_S)
+        """Have an installed model tried; say why not at once, as it is when the box starts next."""
+        return self._ask({"op": "trial", "path": str(bundle)}, CHANGE_S)
 
     def _ask(self, content: dict[str, object], timeout_s: float) -> str | None:
         try:

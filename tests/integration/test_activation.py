@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 
 HEALTH_S = 4.0
 # A buffer that outlasts what else this machine does: a box is judged here, not the machine.
-SETTINGS = {"deploy": {"health_s": HEALTH_S}, "audio": {"n_periods": 16}}
+SETTINGS: dict[str, dict[str, object]] = {"deploy": {"health_s": HEALTH_S}, "audio": {"n_periods": 16}}
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_a_signed_bundle_is_installed_and_played_takes_are_copied_and_the_box_is
     assert (report["installed"], report["n_copied"]) == (f"{manifest.name} {manifest.version}", 1)
     playing = current_bundle(box.state)
     assert playing != FACTORY
-    changes = [each["path"] for each in box.heard if each["op"] == "change_model"]
+    changes = [each["path"] for each in box.heard if each["op"] == "trial"]
     assert [Path(path).resolve() for path in changes] == [playing.resolve()]
     phases = [each["phase"] for each in box.heard if each["op"] == "stick"]
     assert (phases[0], phases[-1]) == ("busy", "done")
@@ -139,6 +139,13 @@ def test_what_is_installed_is_the_boxs_users_and_not_roots(open_folder: Path) ->
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     user = pwd.getpwnam("nobody")
+    started = subprocess.run(
+        ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
+         "sh", "-c", '"$0" -c ""', sys.executable],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if started.returncode != 0:
+        pytest.skip("this Python lies where no other user may start it, and a model is tried by one who may")
     box = Box(open_folder)
     try:
         for path in [box.state, *box.state.rglob("*")]:
