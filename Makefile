@@ -3,7 +3,7 @@
 #
 #   make demo      the factory's bundle plays a clip of a dance: out/demo
 #   make trainer   set up for training: python -m trainer
-#   make test      lint, types and tests
+#   make test      lint, types and tests; LONG_TESTS=1 make test: those, too, that take long
 #   make bench     what it costs, each figure beside its limit: tests/bench/RESULTS.md
 #   make soak      play for two minutes while the machine is busy; SOAK_MINUTES=60 make soak: for an hour
 #   make clean     remove the virtual environment, caches and out

@@ -16,6 +16,7 @@ from device.model_store import current_bundle, install_bundle, installed_bundles
 from device.model_trial import last_good, trial_of
 from device.models import FACTORY
 from tests.box_process import BoxProcess
+from tests.long import long
 from tests.media_files import make_sound_file, tone
 from tests.pulse_card import PulseCard, pulse_card, wait_until
 from tests.tone_bundles import make_bundles
@@ -103,7 +104,7 @@ def test_a_good_model_stays_and_the_one_before_it_is_a_step_back(box: BoxProcess
     assert box.status()["model"]["path"] == str(FACTORY)
 
 
-@pytest.mark.parametrize(("name", "why"), [("silent", "dB quieter"), ("nan", "not a spectrum")])
+@pytest.mark.parametrize(("name", "why"), [("silent", "dB quieter"), pytest.param("nan", "not a spectrum", marks=long)])
 def test_a_model_that_plays_badly_is_taken_back(box: BoxProcess, bundles: Path, name: str, why: str) -> None:
     box.start()
     low = make_good(box, bundles / "low")
@@ -119,7 +120,7 @@ def test_a_model_that_plays_badly_is_taken_back(box: BoxProcess, bundles: Path, 
     assert trial_of(box.state) is None
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=long)])
 def test_a_box_that_ends_in_a_trial(box: BoxProcess, bundles: Path, how: str) -> None:
     """Cut off, it starts with the last good model; stopped in order, it tries the new one again."""
     box.start()
@@ -150,6 +151,7 @@ def test_a_box_that_does_not_run_tries_the_model_when_it_starts(box: BoxProcess,
     assert box.status()["model"]["path"] == str(FACTORY)
 
 
+@long
 def test_without_camera_and_card_a_model_is_not_blamed(box: BoxProcess, bundles: Path, pulse_card: PulseCard) -> None:
     pulse_card.stop()
     (box.folder / "dance.mp4").unlink()
@@ -157,7 +159,7 @@ def test_without_camera_and_card_a_model_is_not_blamed(box: BoxProcess, bundles:
     assert make_good(box, bundles / "low") == last_good(box.state)
 
 
-@pytest.mark.parametrize("part", ["model", "sound"])
+@pytest.mark.parametrize("part", ["model", pytest.param("sound", marks=long)])
 def test_a_model_whose_process_dies_is_taken_back(box: BoxProcess, bundles: Path, part: str) -> None:
     box.start()
     high = install(box, bundles / "high")
@@ -170,6 +172,7 @@ def test_a_model_whose_process_dies_is_taken_back(box: BoxProcess, bundles: Path
     assert said["model"]["path"] == str(FACTORY)
 
 
+@long
 def test_the_button_ends_a_trial(box: BoxProcess, bundles: Path) -> None:
     box.start()
     low, high = make_good(box, bundles / "low"), install(box, bundles / "high")
