@@ -210,10 +210,10 @@ def run_command(config: FaultsConfig, content: bytes) -> None:
     with subprocess.Popen(command, stdin=pipe, stdout=null, stderr=pipe, start_new_session=True) as process:
         try:
             _, said = process.communicate(content, config.timeout_s)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise
+            raise ValueError(f"it timed out after {config.timeout_s:g} s") from error
     if process.returncode != 0:
         lines = said.decode(errors="replace").split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
