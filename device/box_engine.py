@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from functools import partial
 from pathlib import Path
 
-from device import __version__
 from device.cameras import clip_of
 from device.config import CameraConfig, Config
 from device.core.limiter import amplitude
-from device.core.motiongram import MotionSettings
 from device.core.room_profile import RoomProfile
 from device.edges.camera import Camera
 from device.live import Live, LiveSettings
@@ -21,11 +18,12 @@ from device.models import read_manifest
 from device.openers import open_camera, open_clip, open_input, open_steady_card, sized
 from device.paced import EndlessClip, MonotonicClock, PacedCamera
 from device.realtime import Urgency
-from device.recorder import Recorder, TakeSettings
+from device.recorder import Recorder
 from device.rooms import room_settings
 from device.sound_process import ListeningPlan
 from device.sound_ring import SoundRing
 from device.state import takes_folder
+from device.take_settings import take_settings
 
 
 def open_live(config: Config, bundle: Path, microphone: Microphone | None, room: RoomProfile | None) -> Live:
@@ -77,23 +75,13 @@ def open_microphone(config: Config) -> Microphone | None:
     return Microphone(partial(open_input, source, audio.rate_hz, audio.period, config.capture), ring, urgency)
 
 
-def open_recorder(config: Config, motion: MotionSettings, live: Live, microphone: Microphone | None) -> Recorder | None:
+def open_recorder(config: Config, live: Live, microphone: Microphone | None) -> Recorder | None:
     """Make what records what this engine's camera sees and the microphone hears; None without one."""
     if microphone is None:
         return None
-    settings = TakeSettings(
-        takes_dir=takes_folder(Path(config.state.folder)),
-        motion=motion,
-        longest_s=config.capture.longest_s,
-        reserve_bytes=config.store.reserve_mb * 1_000_000,
-        source={
-            "kind": "box",
-            "box": platform.node(),
-            "program": __version__,
-            "camera": config.camera.source,
-            "input": config.capture.audio_in,
-        },
-    )
+    shape = (live.settings.height, live.settings.width)
+    takes_dir = takes_folder(Path(config.state.folder))
+    settings = take_settings(config, "box", shape, takes_dir, config.camera.source, config.capture.audio_in)
     return Recorder(live.frames, microphone, settings, partial(_lost, live))
 
 

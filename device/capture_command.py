@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from functools import partial
 from pathlib import Path
 
-from device import __version__
 from device.cameras import NAMES, check_source, clip_of
 from device.config import Config, load_config
 from device.console import Progress, until_stopped
 from device.core.errors import UsageError
-from device.core.motiongram import MotionSettings
 from device.openers import check_input, open_camera, open_input
 from device.plan import check_seconds
 from device.realtime import Urgency
 from device.recorder import News
-from device.recording import TakeSettings
 from device.session import Session, SessionSettings
-
-MEGA = 1_000_000
+from device.take_settings import take_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,37 +45,9 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def take_settings(config: Config, takes_dir: Path, camera: str, audio_in: str) -> TakeSettings:
-    """Put together what all takes of a configuration have in common.
-
-    Parameters
-    ----------
-    config : Config
-    takes_dir : Path
-    camera, audio_in : str
-        Their names.
-    """
-    motion = MotionSettings(
-        config.camera.height,
-        config.camera.width,
-        config.motion.difference_time_s,
-        config.motion.threshold,
-        config.motion.filter,
-    )
-    source: dict[str, object] = {
-        "kind": "capture",
-        "camera": camera,
-        "audio_in": audio_in,
-        "program": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-    return TakeSettings(takes_dir, motion, config.capture.longest_s, config.store.reserve_mb * MEGA, source)
-
-
 def _session(config: Config, camera: str, audio_in: str, takes_dir: Path, seconds: float | None) -> Session:
     settings = SessionSettings(
-        take=take_settings(config, takes_dir, camera, audio_in),
+        take=take_settings(config, "capture", (config.camera.height, config.camera.width), takes_dir, camera, audio_in),
         rate_hz=config.audio.rate_hz,
         period=config.audio.period,
         urgency=Urgency(config.engine.realtime_priority, config.engine.lock_memory),

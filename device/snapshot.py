@@ -13,6 +13,7 @@ from device.faults import Faults
 from device.opening import Opened
 from device.recorder_process import FASTEST_FPS
 from device.stage import Stage
+from device.take_settings import take_motion
 
 
 class Snapshots:
@@ -106,7 +107,8 @@ def _levels(stage: Stage) -> dict[str, float | None]:
 def _disk(stage: Stage, fps: float) -> dict[str, float]:
     folder, reserve_bytes = Path(stage.config.state.folder), stage.config.store.reserve_mb * 1_000_000
     live = stage.live
-    rate = take_bytes_per_s(stage.take_motion, fps or FASTEST_FPS, live.settings.rate_hz)
+    motion = take_motion(stage.config, (live.settings.height, live.settings.width))
+    rate = take_bytes_per_s(motion, fps or FASTEST_FPS, live.settings.rate_hz)
     try:
         n_free = free_bytes(folder)
     except OSError:

@@ -10,7 +10,6 @@ from pathlib import Path
 from device.box_engine import open_live, open_microphone, open_recorder
 from device.config import Config
 from device.core.errors import DanceSamplerError
-from device.core.motiongram import MotionSettings
 from device.core.panel_events import CAMERA, CARD, MICROPHONE
 from device.core.room_profile import RoomProfile
 from device.model_store import chosen_bundle, current_problem
@@ -145,12 +144,6 @@ class Stage:
         return found
 
     @property
-    def take_motion(self) -> MotionSettings:
-        """What the columns of takes are made with."""
-        motion, live = self.config.motion, self.live.settings
-        return MotionSettings(live.height, live.width, motion.difference_time_s, motion.threshold, motion.filter)
-
-    @property
     def children(self) -> list[Child]:
         """What runs, to be waited for."""
         others = [part for part in (self.microphone, self.recorder) if part is not None]
@@ -176,7 +169,7 @@ class Stage:
             self.live = open_live(self.config, self.bundle, self.microphone, room)
         self.live.set_level(self._level, 0.0)
         self.live.listen(self._is_listening)
-        self.recorder = open_recorder(self.config, self.take_motion, self.live, self.microphone)
+        self.recorder = open_recorder(self.config, self.live, self.microphone)
 
     def _start(self) -> None:
         self._started_s = time.monotonic()

@@ -36,7 +36,7 @@ from device.core.panel_events import (
 from device.core.panel_table import Action, State
 from device.faults import Faults
 from device.model_store import next_bundle, switch_current
-from device.recorder import News
+from device.recorder import News, Recorder
 from device.snapshot import Snapshots
 from device.stage import Stage
 from device.starts import SAFE_MODE_AFTER, note_healthy, note_start
@@ -81,9 +81,9 @@ class Supervisor:
         self._tried: Path | None = None
         self._actions: dict[Action, Callable[[], None]] = {
             Action.START_TAKE: self._start_take,
-            Action.STOP_TAKE: lambda: self._recorder("stop"),
-            Action.CANCEL_TAKE: lambda: self._recorder("cancel"),
-            Action.ABANDON_TAKE: lambda: self._recorder("abandon"),
+            Action.STOP_TAKE: lambda: self._with_recorder(Recorder.stop),
+            Action.CANCEL_TAKE: lambda: self._with_recorder(Recorder.cancel),
+            Action.ABANDON_TAKE: lambda: self._with_recorder(Recorder.abandon),
             Action.NEXT_MODEL: self._next_model,
             Action.POWER_OFF: self._power_off,
             Action.ENTER_SAFE: lambda: self._set_stage(is_safe=True),
@@ -188,10 +188,9 @@ class Supervisor:
             raise TakeError(f"no take can be recorded: {problem}")
         self._stage.recorder.start(self._panel.take_begins_s)
 
-    def _recorder(self, word: str) -> None:
+    def _with_recorder(self, do: Callable[[Recorder], None]) -> None:
         if self._stage.recorder is not None:
-            {"stop": self._stage.recorder.stop, "cancel": self._stage.recorder.cancel,
-             "abandon": self._stage.recorder.abandon}[word]()  # fmt: skip
+            do(self._stage.recorder)
 
     def _next_model(self) -> None:
         """Play the next model, and from the next start on, too."""
