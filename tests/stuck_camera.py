@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+from pathlib import Path
 
 import device.camera_process
 from device.camera_process import CameraSetup, camera_main
@@ -27,7 +29,9 @@ def stuck_setup() -> CameraSetup:
     )
 
 
-def stuck_main(part: Part, setup: CameraSetup) -> None:
-    """Run the camera's process with little patience."""
+def stuck_main(part: Part, setup_and_log: tuple[CameraSetup, Path]) -> None:
+    """Run the camera's process with little patience, and its standard error, which may be anyone's, in a file."""
+    setup, log = setup_and_log
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
     vars(device.camera_process)["OPEN_S"] = 0.3
     camera_main(part, setup)
