@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device.bundle_folder import list_bundle, read_plain_file
 from device.core.wire import LIMITS, pack_bundle
+from device.models.bundle_folder import list_bundle, read_plain_file
 
 
 def pack(bundle: Path) -> bytes:

@@ -16,7 +16,7 @@ from deploy.errors import BoxError
 from deploy.signing import SIGN_KEY
 from deploy.ssh import BOX_USER, CONNECT_S, DEPLOY_KEY, SSH_FAILED, check_box, explain, last_line, may_ask
 from device.core.errors import UsageError
-from device.signature import NAMESPACE
+from device.models.signature import NAMESPACE
 
 SHELL_COMMAND = "/usr/local/bin/dance-sampler deploy-shell"
 """All that the deploy key can do on a box."""

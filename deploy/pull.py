@@ -23,7 +23,7 @@ from deploy.ssh import Ssh, may_ask, readable
 from device.console import Progress
 from device.core.errors import TakeError
 from device.core.wire import TAKE_FILES
-from device.files import explained, make_folders, rename_synced, sync_path
+from device.store.files import explained, make_folders, rename_synced, sync_path
 
 LONGEST_REFUSAL = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")

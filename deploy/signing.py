@@ -7,8 +7,8 @@ from pathlib import Path
 
 from device.core.bundle import MANIFEST, SIGNATURE
 from device.core.errors import BundleError
-from device.models import read_bundle, sign
-from device.signature import check_signature
+from device.models.bundles import read_bundle, sign
+from device.models.signature import check_signature
 
 SIGN_KEY = Path(".ssh") / "dance-sampler-signing"
 """The key that `deploy keygen` makes, below the user's home."""

@@ -7,18 +7,20 @@ import sys
 from device.cli import Command, run
 
 COMMANDS = {
-    "run": Command("device.run_command", "run the box: systemd starts it, and it performs"),
-    "perform": Command("device.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
-    "capture": Command("device.capture_command", "record a take: a dance and its music, to learn from"),
-    "calibrate": Command("device.calibrate", "look at the room before a show: noise, light, how tall dancers are"),
-    "check": Command("device.check_command", "try each part of the box: a verdict, and what to do"),
-    "status": Command("device.status_command", "what the running box says of itself"),
-    "stick": Command("device.stick_command", "copy takes to a USB stick, and install a signed bundle from it"),
-    "setup": Command("device.setup_command", "find the sound card and the camera, write their names down, try both"),
+    "run": Command("device.commands.run", "run the box: systemd starts it, and it performs"),
+    "perform": Command("device.commands.perform", "play a dance: from a camera or a video to a sound card or a WAV"),
+    "capture": Command("device.commands.capture", "record a take: a dance and its music, to learn from"),
+    "calibrate": Command(
+        "device.commands.calibrate", "look at the room before a show: its noise, its light, how tall dancers are"
+    ),
+    "check": Command("device.commands.check", "try each part of the box: a verdict, and what to do"),
+    "status": Command("device.commands.status", "what the running box says of itself"),
+    "stick": Command("device.commands.stick", "copy takes to a USB stick, and install a signed bundle from it"),
+    "setup": Command("device.commands.setup", "find the sound card and the camera, write their names down, try both"),
     "config": Command("device.config", "print the configuration that holds"),
-    "models": Command("device.models_command", "list, verify and install bundles"),
-    "deploy-shell": Command("device.deploy_shell", "what a key for deployment may do: sshd starts it"),
-    "takes": Command("device.takes_command", "list, verify, salvage and export takes"),
+    "models": Command("device.commands.models", "list, verify and install bundles"),
+    "deploy-shell": Command("device.remote.deploy_shell", "what a key for deployment may do: sshd starts it"),
+    "takes": Command("device.commands.takes", "list, verify, salvage and export takes"),
 }
 
 if __name__ == "__main__":

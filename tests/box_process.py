@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from device.box.status_client import StatusError, ask
 from device.core.presses import AT_START_S
-from device.status_client import StatusError, ask
 from tests.pulse_card import PCM, wait_until
 
 HOLD_S, LONG_S = 0.5, 1.5

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from device.capture.microphone import Microphone
+from device.capture.recorder import News, Recorder
+from device.capture.recording import TakeSettings
 from device.core.frame import Frame
 from device.core.motiongram import MotionSettings
 from device.edges.audio_in import AudioInput, Piece
-from device.frame_bus import FrameBus
-from device.microphone import Microphone
-from device.paced import MonotonicClock, PacedInput
-from device.realtime import Urgency
-from device.recorder import News, Recorder
-from device.recording import TakeSettings
-from device.sound_ring import SoundRing
+from device.engine.frame_bus import FrameBus
+from device.engine.paced import MonotonicClock, PacedInput
+from device.engine.realtime import Urgency
+from device.engine.sound_ring import SoundRing
 
 RATE_HZ, BLOCK, FPS = 48_000, 128, 50.0
 CALM = Urgency(0, lock_memory=False)

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from linuxpy.video import device as v4l2
 from linuxpy.video import raw
 
-from device.cameras import check_node
 from device.core.exposure import ExposureSettings
 from device.edges.camera_v4l2 import CameraV4l2
+from device.engine.cameras import check_node
 
 Grey = npt.NDArray[np.uint8]
 EXPOSURE = ExposureSettings(brightness=90.0, step_s=10.0)

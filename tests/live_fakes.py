@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import device.model_process
+import device.engine.model_process
 from device.core.errors import ModelError
 from device.core.frame import Frame
 from device.edges.audio import AudioOutput
 from device.edges.model import Float32, SpectrumModel
-from device.live import Live, LiveSettings
-from device.model_process import ModelSetup, Playing, model_main
-from device.models import Bundle, load_bundle
-from device.paced import MonotonicClock, PacedOutput
-from device.process import Part
-from device.realtime import Urgency
-from device.shared import Layout, SharedArrays
-from device.sound_process import ListeningPlan
+from device.engine.live import Live, LiveSettings
+from device.engine.model_process import ModelSetup, Playing, model_main
+from device.engine.paced import MonotonicClock, PacedOutput
+from device.engine.process import Part
+from device.engine.realtime import Urgency
+from device.engine.shared import Layout, SharedArrays
+from device.engine.sound_process import ListeningPlan
+from device.models.bundles import Bundle, load_bundle
 
 HEIGHT, WIDTH = 48, 64
 RATE_HZ = 48_000
@@ -234,7 +234,7 @@ def bad_model_main(part: Part, setup: ModelSetup) -> None:
     if name == "dies":
         os._exit(3)
     if name in BAD_RUNS:
-        vars(device.model_process)["load_bundle"] = partial(_load_bad, name)
+        vars(device.engine.model_process)["load_bundle"] = partial(_load_bad, name)
     model_main(part, setup)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.bundle import MODEL_FILES, Manifest
-from device.models import FACTORY, read_bundle, write_bundle
-from device.store import Take, TakeWriter, list_takes
+from device.models.bundles import FACTORY, read_bundle, write_bundle
+from device.store.store import Take, TakeWriter, list_takes
 from trainer.playing import Span
 
 RATE_HZ = 48000

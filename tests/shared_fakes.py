@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 from device.core.ring import Ring
-from device.process import Part, run_part
-from device.shared import Bell, Layout, SharedArrays, fence
-from device.sound_ring import SoundRing
+from device.engine.process import Part, run_part
+from device.engine.shared import Bell, Layout, SharedArrays, fence
+from device.engine.sound_ring import SoundRing
 
 N_SLOTS, N_VALUES = 3, 2048
 RECORDS: Layout = {"n": ((1,), "i8"), "serial": ((N_SLOTS,), "i8"), "values": ((N_SLOTS, N_VALUES), "i8")}

@@ -6,14 +6,14 @@ import ctypes
 import os
 from pathlib import Path
 
-import device.camera_process
-from device.camera_process import CameraSetup, camera_main
+import device.engine.camera_process
 from device.edges.camera import Camera
-from device.frame_bus import FrameBus
-from device.performance import meter_layout
-from device.process import Part
-from device.realtime import Urgency
-from device.shared import Bell, SharedArrays
+from device.engine.camera_process import CameraSetup, camera_main
+from device.engine.frame_bus import FrameBus
+from device.engine.performance import meter_layout
+from device.engine.process import Part
+from device.engine.realtime import Urgency
+from device.engine.shared import Bell, SharedArrays
 
 
 def open_for_ever() -> Camera:
@@ -33,5 +33,5 @@ def stuck_main(part: Part, setup_and_log: tuple[CameraSetup, Path]) -> None:
     """Run the camera's process with little patience, and its standard error, which may be anyone's, in a file."""
     setup, log = setup_and_log
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
-    vars(device.camera_process)["OPEN_S"] = 0.3
+    vars(device.engine.camera_process)["OPEN_S"] = 0.3
     camera_main(part, setup)

@@ -17,7 +17,7 @@ from device.core.bundle import MODEL_FILES, Manifest
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.edges.model import Float32
-from device.models import read_bundle, write_bundle
+from device.models.bundles import read_bundle, write_bundle
 
 LOW_HZ, HIGH_HZ = 750.0, 1500.0
 """The 32nd bin of each synth below."""

@@ -17,7 +17,7 @@ import numpy as np
 from device.core.bundle import MODEL_FILES
 from device.core.golden import make_golden
 from device.edges.model_tflite import TfliteModel
-from device.models import choose_runtime, read_manifest, write_bundle
+from device.models.bundles import choose_runtime, read_manifest, write_bundle
 from tests.tone_bundles import LOW, LOW_HZ, tone
 
 NAN_ABOVE = 0.05

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from device.core.errors import TrainingError, UsageError
 from device.core.window import grid_offsets_s, grid_weights, interpolate
-from device.store import Take
+from device.store.store import Take
 from trainer.baseline_material import Material, rms, standardise
 from trainer.playing import Span
 from trainer.prepare import Segments

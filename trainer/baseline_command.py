@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from device.core.errors import UsageError
 from device.core.synth import SynthSettings
-from device.models import read_bundle
-from device.store import Take
+from device.models.bundles import read_bundle
+from device.store.store import Take
 from trainer.baseline import Baseline, train_baseline
 from trainer.evaluate import check_takes, evaluate_bundle, evaluate_ceiling, evaluate_null, evaluate_real, learned_split
 from trainer.metrics import figures, still_level_dbfs

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from device.core.errors import TrainingError
 from device.core.window import grid_offsets_s, grid_weights, interpolate
-from device.store import Take
+from device.store.store import Take
 from trainer.prepare import Segments
 from trainer.settings import GRID_RATE_HZ
 

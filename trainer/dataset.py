@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from device.core.synth import analyse
 from device.core.window import grid_offsets_s, grid_weights, interpolate
-from device.store import Take
+from device.store.store import Take
 from trainer.augment import SHARE_STILL, SPECK, Batch, empty_stage, vary
 from trainer.loudness import leading_gains_db
 from trainer.prepare import Segments

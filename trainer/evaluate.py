@@ -16,8 +16,8 @@ from pathlib import Path
 from device.core.bundle import Manifest
 from device.core.errors import TakeError, UsageError
 from device.edges.model import SpectrumModel
-from device.models import choose_runtime, read_bundle, run_bundle
-from device.store import Take
+from device.models.bundles import choose_runtime, read_bundle, run_bundle
+from device.store.store import Take
 from trainer.draws import evaluate_draws
 from trainer.metrics import still_level_dbfs
 from trainer.playing import (

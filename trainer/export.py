@@ -17,8 +17,8 @@ from device.core.errors import TrainingError
 from device.core.golden import Golden, make_golden
 from device.core.motiongram import MotionSettings
 from device.edges.model_tflite import TfliteModel, installed_runtimes
-from device.models import check_target, write_bundle
-from device.store import Take
+from device.models.bundles import check_target, write_bundle
+from device.store.store import Take
 from trainer.evaluate import Playing, evaluate_model, held_out_spans, play_spans
 from trainer.prepare import Segments, split
 from trainer.run_folder import load_run

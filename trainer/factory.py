@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from device.core.motiongram import Motiongram, MotionSettings
-from device.models import FACTORY
-from device.store import TakeWriter, allocate, list_takes
+from device.models.bundles import FACTORY
+from device.store.store import TakeWriter, allocate, list_takes
 from trainer.export import export
 from trainer.film import SALSA, View, film, load_body, random_view
 from trainer.instrument import play

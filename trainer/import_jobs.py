@@ -19,7 +19,7 @@ from pathlib import Path
 from device.core.errors import DanceSamplerError
 from device.core.motiongram import MotionSettings
 from device.edges import camera_file
-from device.store import allocate
+from device.store.store import allocate
 from trainer.import_video import Advance, import_video
 
 

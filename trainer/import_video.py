@@ -12,7 +12,7 @@ import numpy as np
 from device.core.errors import TakeError
 from device.core.motiongram import Motion, Motiongram, MotionSettings
 from device.edges.camera_file import CameraFile
-from device.store import TakeWriter
+from device.store.store import TakeWriter
 from trainer import media
 
 SHORTEST_S = 0.1
@@ -31,7 +31,7 @@ def import_video(video: Path, folder: Path, settings: MotionSettings, rate_hz: i
     Parameters
     ----------
     folder : Path
-        An empty folder from `device.store.allocate`.
+        An empty folder from `device.store.store.allocate`.
     advance : callable
         Told of each stretch of the video that is done, in seconds.
 

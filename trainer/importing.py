@@ -15,7 +15,7 @@ from tqdm import tqdm
 from device.config import load_config
 from device.core.errors import TakeError, UsageError
 from device.core.motiongram import MotionSettings
-from device.store import FACTS, Take, read_facts
+from device.store.store import FACTS, Take, read_facts
 from trainer import media
 from trainer.import_jobs import ImportTask, Outcome, one_by_one, side_by_side
 

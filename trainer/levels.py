@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from device.store import Take
+from device.store.store import Take
 from trainer.dataset import Examples
 from trainer.hearing import BAND_EDGES_HZ, Float64, Sound, band_power, window_spectra
 from trainer.model import DanceVAE

@@ -13,8 +13,8 @@ from device.core.frame import Frame
 from device.core.motiongram import MotionSettings
 from device.core.synth import Synth, SynthSettings
 from device.edges.model import SpectrumModel
-from device.engine import Player, play_virtual
-from device.store import Take
+from device.engine.engine import Player, play_virtual
+from device.store.store import Take
 from trainer.information import Moves
 from trainer.prepare import Segments
 from trainer.settings import ExampleSettings

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.errors import TakeError, UsageError
-from device.store import Take, incomplete_takes, list_takes, why_incomplete
+from device.store.store import Take, incomplete_takes, list_takes, why_incomplete
 from trainer.settings import HELD_OUT, HOP_S, LONGEST_SEGMENT_S, SHORTEST_SEGMENT_S
 
 # No camera is faster, and an hour at this hop is listed in some 30 MB.

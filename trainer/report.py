@@ -16,8 +16,8 @@ import numpy as np
 from device.core.bundle import MODEL_FILES, Manifest, check_name
 from device.core.errors import BundleError, UsageError
 from device.edges.model import SpectrumModel
-from device.models import BundleFiles, choose_runtime, read_bundle, run_bundle
-from device.store import Take
+from device.models.bundles import BundleFiles, choose_runtime, read_bundle, run_bundle
+from device.store.store import Take
 from trainer.dataset import spectra_at
 from trainer.evaluate import check_takes, evaluate_bundle, learned_split
 from trainer.export import export, open_takes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from device.core.errors import TrainingError, UsageError
 from device.core.synth import SynthSettings
-from device.store import Take
+from device.store.store import Take
 from trainer.settings import ExampleSettings, LossSettings, ModelSettings, Preset, RunSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 
 from device.core.errors import TrainingError
 from device.core.synth import SynthSettings
-from device.store import Take
+from device.store.store import Take
 from trainer.prepare import Segments, load_takes, split
 from trainer.run_folder import CHECKPOINTS, check_folder, keep_settings, restore, save_weights
 from trainer.settings import (

@@ -12,9 +12,9 @@ from device.check.eye import Eye, open_eye
 from device.check.picture import in_blocks, in_letters, meter, stretched
 from device.check.verdict import FAILED, GOOD, WARNING, Context, Verdict
 from device.core.motiongram import Motiongram, MotionSettings
-from device.frame_bus import Arrival
-from device.model_store import chosen_bundle
-from device.models import read_manifest
+from device.engine.frame_bus import Arrival
+from device.models.bundles import read_manifest
+from device.models.model_store import chosen_bundle
 
 DARK, BRIGHT, FLAT = 16.0, 240.0, 2.5
 """Grey levels: a mean below or above which little can be seen, a spread below which there is nothing to see."""

@@ -15,7 +15,7 @@ from device.check.panel import open_edge
 from device.check.verdict import GOOD, SKIPPED, WARNING, Context, Verdict
 from device.core.led_delay import SETTLED_S, LedDelay, led_delay
 from device.edges.panel import PanelEdge
-from device.frame_bus import Arrival
+from device.engine.frame_bus import Arrival
 
 N_CHANGES = 30
 HOLD_S = (SETTLED_S + 0.1, SETTLED_S + 0.4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from device.process import Child, PartEndedError, wait_for_any
+from device.engine.process import Child, PartEndedError, wait_for_any
 
 POLL_S = 0.2
 

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from device.box_engine import open_live_camera
-from device.camera_process import CameraSetup, OpenCamera, camera_main
+from device.box.box_engine import open_live_camera
 from device.config import Config
 from device.core.errors import CameraError
 from device.core.motiongram import MotionSettings
-from device.frame_bus import Arrival, FrameBus
-from device.openers import sized
-from device.performance import meter_layout
-from device.process import Child, PartEndedError, wait_for_any
-from device.realtime import Urgency
-from device.shared import Bell, SharedArrays
+from device.engine.camera_process import CameraSetup, OpenCamera, camera_main
+from device.engine.frame_bus import Arrival, FrameBus
+from device.engine.openers import sized
+from device.engine.performance import meter_layout
+from device.engine.process import Child, PartEndedError, wait_for_any
+from device.engine.realtime import Urgency
+from device.engine.shared import Bell, SharedArrays
 
 OPEN_S = 20.0
 """A camera on a cold Pi takes seconds to open."""

@@ -13,15 +13,15 @@ from device.check.verdict import FAILED, GOOD, WARNING, Context, Verdict
 from device.core.frame import Frame
 from device.core.limiter import amplitude
 from device.edges.camera import Camera
-from device.live import Live, LiveSettings
-from device.model_process import Playing
-from device.model_store import chosen_bundle
-from device.models import read_manifest
-from device.openers import open_steady_card
-from device.paced import Clock, MonotonicClock
-from device.performance import Performance
-from device.realtime import Urgency
-from device.rooms import room_settings
+from device.engine.live import Live, LiveSettings
+from device.engine.model_process import Playing
+from device.engine.openers import open_steady_card
+from device.engine.paced import Clock, MonotonicClock
+from device.engine.performance import Performance
+from device.engine.realtime import Urgency
+from device.models.bundles import read_manifest
+from device.models.model_store import chosen_bundle
+from device.store.rooms import room_settings
 
 SOFT_DB = -26.0
 """Nothing is louder: it plays what a random dance gives."""

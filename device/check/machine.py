@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from device import vitals
+from device.box import vitals
+from device.box.status_client import ask
+from device.box.status_page import duration
 from device.check.children import result_of
 from device.check.verdict import GOOD, SKIPPED, WARNING, Context, Verdict
 from device.config import DEFAULT_PATH
 from device.core.hours import FIRST_YEAR
 from device.core.motiongram import MotionSettings
-from device.disk import free_bytes, seconds_left, take_bytes_per_s
-from device.process import Child, Part, run_part
-from device.realtime import Urgency, be_urgent
-from device.state import state_problem
-from device.status_client import ask
-from device.status_page import duration
+from device.engine.process import Child, Part, run_part
+from device.engine.realtime import Urgency, be_urgent
+from device.store.disk import free_bytes, seconds_left, take_bytes_per_s
+from device.store.state import state_problem
 
 HOT_C = 80.0
 """A Pi slows down from here on."""

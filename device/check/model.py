@@ -13,9 +13,9 @@ from device.core.bundle import MODEL_FILES
 from device.core.errors import BundleError, ModelError
 from device.edges.model import SpectrumModel
 from device.edges.model_tflite import installed_runtimes
-from device.model_process import warm_up
-from device.model_store import chosen_bundle, current_problem
-from device.models import BundleFiles, choose_runtime, choose_variant, read_bundle, run_bundle
+from device.engine.model_process import warm_up
+from device.models.bundles import BundleFiles, choose_runtime, choose_variant, read_bundle, run_bundle
+from device.models.model_store import chosen_bundle, current_problem
 
 N_RUNS = 200
 MUCH_FASTER = 0.7

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
+from device.box.panels import open_panel
 from device.check.verdict import FAILED, GOOD, SKIPPED, Context, Verdict
 from device.edges.panel import OnEdge, PanelEdge
-from device.panels import open_panel
 
 N_BLINKS, BLINK_S = 5, 0.2
 PRESS_S = 15.0

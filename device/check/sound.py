@@ -11,10 +11,10 @@ from device.check.children import result_of
 from device.check.verdict import GOOD, SKIPPED, WARNING, Context, Verdict
 from device.config import AudioConfig, CaptureConfig
 from device.core.level import to_dbfs
-from device.openers import check_input, open_card, open_input
-from device.process import Child, Part, run_part
-from device.realtime import Urgency, be_urgent, freeze_garbage
-from device.tone import tone
+from device.engine.openers import check_input, open_card, open_input
+from device.engine.process import Child, Part, run_part
+from device.engine.realtime import Urgency, be_urgent, freeze_garbage
+from device.setup.tone import tone
 
 SPARE_S = 15.0
 """How much longer than the sound itself a card may take: it may sleep, and gives up by itself."""

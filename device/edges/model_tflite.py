@@ -1,6 +1,7 @@
 """The TFLite edge: one file of a bundle, run by tflite-runtime or by ai-edge-litert.
 
-Only bytes whose hash has been checked may come here (`device.models.load_bundle` does that): a TFLite file is code.
+Only bytes whose hash has been checked may come here (`device.models.bundles.load_bundle` does that): a TFLite file is
+code.
 One thread owns a model: load, run and drop it there. `run` lets other Python threads go on while it computes.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device.core.errors import DanceSamplerError, UsageError
-from device.files import replace_synced
+from device.store.files import replace_synced
 from tests.ablations.cases import Case, Group, groups
 from tests.ablations.results import Results, Row
 from tests.ablations.table import page, read_decisions

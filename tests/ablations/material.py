@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 
-from device.store import Take
+from device.store.store import Take
 from tests.ablations.cases import Training
 from trainer.augment import Batch
 from trainer.dataset import Examples

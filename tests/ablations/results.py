@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from device.core.errors import UsageError
-from device.files import replace_synced
+from device.store.files import replace_synced
 
 Row = dict[str, Any]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from device.core.errors import DanceSamplerError
-from device.files import replace_synced
-from device.models import FACTORY
+from device.models.bundles import FACTORY
+from device.store.files import replace_synced
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.box import measure_box
 from tests.bench.budgets import measure_budgets

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device.config import DEFAULT_PATH, Config, load_config
 from device.edges.model_tflite import preload
-from device.models import FACTORY, Bundle, load_bundle
+from device.models.bundles import FACTORY, Bundle, load_bundle
 from tests.bench.parts import Dance, load_dance
 
 CLIP = FACTORY.parent / "dance.mp4"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from device.models import FACTORY
+from device.models.bundles import FACTORY
 from tests.bench.bench import Bench
 from tests.bench.figures import MEMORY_MB, START_S, Figure, Section, of_runs
 from tests.bench.whole import family, memory_mb

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from device.core.bundle import MODEL_FILES
 from device.edges.model_tflite import installed_runtimes
-from device.models import load_bundle
+from device.models.bundles import load_bundle
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, Section
 from tests.bench.parts import measure_model, measure_motiongram, measure_synth

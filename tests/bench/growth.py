@@ -17,7 +17,7 @@ import numpy.typing as npt
 from device.core.motiongram import Motiongram, MotionSettings
 from device.edges.camera_file import CameraFile
 from device.edges.model_tflite import TfliteModel, installed_runtimes
-from device.engine import camera_frames
+from device.engine.engine import camera_frames
 from tests.bench.bench import Bench
 from tests.bench.figures import CHAIN_RTF, MODEL_P99_MS, Section
 from tests.bench.parts import N_WARM_UP, measure_model

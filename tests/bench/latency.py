@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from device.core.errors import DanceSamplerError
-from device.performance import Performance
+from device.engine.performance import Performance
 from tests.bench.bench import Bench
 from tests.bench.figures import ENGINE_P99_MS, Figure, Section
 from tests.bench.latency_analysis import percentiles_ms

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from device.edges.audio import AudioOutput
 from device.edges.model import Float32
-from device.paced import Clock, MonotonicClock, PacedOutput
-from device.shared import Layout, SharedArrays
+from device.engine.paced import Clock, MonotonicClock, PacedOutput
+from device.engine.shared import Layout, SharedArrays
 
 
 @dataclass(frozen=True)

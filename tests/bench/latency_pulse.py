@@ -18,7 +18,7 @@ import numpy as np
 from device.config import Config
 from device.core.errors import DanceSamplerError
 from device.edges.audio import AudioOutput
-from device.live import Live
+from device.engine.live import Live
 from tests.bench.latency_card import Heard
 from tests.bench.latency_trial import Outcome, Show, Trial, settings_of
 from tests.pulse_card import PCM, PulseCard

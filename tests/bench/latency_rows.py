@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from device.models import read_manifest
+from device.models.bundles import read_manifest
 from tests.bench.latency_analysis import Changes, find_changes, level, spectrum
 from tests.bench.latency_stimulus import STILL
 from tests.bench.latency_trial import Outcome, Trial

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from device.core.frame import Frame
 from device.edges.camera import Camera
-from device.paced import Clock, MonotonicClock
-from device.performance import Memory
-from device.shared import Layout, SharedArrays
+from device.engine.paced import Clock, MonotonicClock
+from device.engine.performance import Memory
+from device.engine.shared import Layout, SharedArrays
 
 GREY = 110.0
 SIGMA = 30.0

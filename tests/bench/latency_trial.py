@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from device.camera_process import OpenCamera
 from device.config import Config
 from device.core.errors import DanceSamplerError
-from device.live import Live, LiveSettings
-from device.model_process import Playing
-from device.models import read_manifest
-from device.performance import Performance
-from device.realtime import Urgency
-from device.rooms import room_settings
-from device.shared import SharedArrays
+from device.engine.camera_process import OpenCamera
+from device.engine.live import Live, LiveSettings
+from device.engine.model_process import Playing
+from device.engine.performance import Performance
+from device.engine.realtime import Urgency
+from device.engine.shared import SharedArrays
+from device.models.bundles import read_manifest
+from device.store.rooms import room_settings
 from tests.bench.latency_card import Heard, card_layout, heard, open_paced_card
 from tests.bench.latency_stimulus import ZOOM, StimulusPlan, open_stimulus, stimulus_layout
 

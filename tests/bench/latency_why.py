@@ -17,9 +17,9 @@ from device.core.room import RoomMotiongram
 from device.core.room_profile import RoomSettings
 from device.core.synth import Synth, SynthSettings
 from device.edges.model import Float32
-from device.models import Bundle
-from device.performance import allocate
-from device.player import Player
+from device.engine.performance import allocate
+from device.engine.player import Player
+from device.models.bundles import Bundle
 from tests.bench.latency_analysis import SETTLED_S, Feature, Float64, find_changes, spectrum
 from tests.bench.latency_card import Heard
 from tests.bench.latency_stimulus import ZOOM, StimulusCamera, StimulusPlan, stimulus_layout

@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import device.live
-from device.camera_process import camera_main, camera_process
+import device.engine.live
 from device.config import DEFAULT_PATH, load_config
 from device.core.errors import DanceSamplerError
-from device.model_process import model_main, model_process
-from device.models import load_bundle
-from device.process import Part
-from device.realtime import SWITCH_INTERVAL_S, Urgency, be_urgent, freeze_garbage
-from device.shared import SharedArrays
-from device.sound_process import sound_main, sound_process
+from device.engine.camera_process import camera_main, camera_process
+from device.engine.model_process import model_main, model_process
+from device.engine.process import Part
+from device.engine.realtime import SWITCH_INTERVAL_S, Urgency, be_urgent, freeze_garbage
+from device.engine.shared import SharedArrays
+from device.engine.sound_process import sound_main, sound_process
+from device.models.bundles import load_bundle
 from tests.bench.figures import Section
 from tests.bench.latency_card import card_layout, lateness_s, open_paced_card
 from tests.bench.latency_stimulus import STILL, StimulusPlan
@@ -139,7 +139,7 @@ def run_apart(bundle: Path, way: str, priority: int, seconds: float) -> dict[str
 
 
 class PartThread:
-    """A part of the engine as a thread of this process: stands in for `device.process.Child`.
+    """A part of the engine as a thread of this process: stands in for `device.engine.process.Child`.
 
     A thread cannot be ended from outside: those that do not end by themselves end with the process.
     """
@@ -171,7 +171,7 @@ class PartThread:
 def play(bundle: Path, way: str, priority: int, seconds: float) -> dict[str, Any]:
     """Let the engine play; how late each block was, once it had settled."""
     if way == "threads":
-        setattr(device.live, "Child", PartThread)  # noqa: B010 - no assignment to a type, says mypy
+        setattr(device.engine.live, "Child", PartThread)  # noqa: B010 - no assignment to a type, says mypy
         sys.setswitchinterval(SWITCH_INTERVAL_S)
     config = load_config(DEFAULT_PATH)
     n_changes = 2 * round(seconds + SETTLING_S)
@@ -181,7 +181,7 @@ def play(bundle: Path, way: str, priority: int, seconds: float) -> dict[str, Any
     audio, show = config.audio, Show(trial.plan)
     memory = SharedArrays(card_layout(seconds + LONGEST_S, audio.rate_hz))
     open_output = partial(open_paced_card, memory, audio.rate_hz, audio.period, audio.n_periods)
-    live = device.live.Live(show.open_camera, open_output, bundle, settings)
+    live = device.engine.live.Live(show.open_camera, open_output, bundle, settings)
     live.start()
     n_settling = round(SETTLING_S * audio.rate_hz / audio.period)
     end_s = time.monotonic() + SETTLING_S + seconds

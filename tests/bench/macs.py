@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device.models import read_bundle
+from device.models.bundles import read_bundle
 from tests.bench.bench import Bench
 from tests.bench.boards import estimate
 from tests.bench.figures import Section

@@ -21,8 +21,8 @@ from device.core.synth import Synth, SynthSettings
 from device.core.window import Window
 from device.edges.camera_file import CameraFile
 from device.edges.model import Float32, SpectrumModel
-from device.engine import camera_frames
-from device.models import Bundle
+from device.engine.engine import camera_frames
+from device.models.bundles import Bundle
 from tests.bench.figures import MODEL_P99_MS, Figure, percentiles
 
 Grey = npt.NDArray[np.uint8]

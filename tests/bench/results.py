@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 
-from device.models import Bundle
+from device.models.bundles import Bundle
 from tests.bench.figures import Figure, Section
 
 PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", "av", "soundfile", "musicalgestures", "opencv-python", "scipy")

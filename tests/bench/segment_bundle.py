@@ -143,7 +143,7 @@ def write_network(
     folder: Path, name: str, network: Any, segment_s: float, motion: MotionSettings, synth: SynthSettings
 ) -> None:
     """Export a network of `build_network`'s form, and write it as a bundle."""
-    from device.models import write_bundle
+    from device.models.bundles import write_bundle
     from trainer.export import convert, make_goldens
 
     n_columns = max(2, round(segment_s * GRID_RATE_HZ))

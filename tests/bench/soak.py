@@ -26,12 +26,12 @@ import numpy.typing as npt
 from device.config import DEFAULT_PATH, load_config
 from device.core.bundle import MODEL_FILES
 from device.core.latency import LatencyHistogram
-from device.live import Live, LiveSettings
-from device.model_process import Playing
-from device.models import FACTORY, read_bundle, write_bundle
-from device.process import Child
-from device.realtime import Urgency
-from device.shared import SharedArrays
+from device.engine.live import Live, LiveSettings
+from device.engine.model_process import Playing
+from device.engine.process import Child
+from device.engine.realtime import Urgency
+from device.engine.shared import SharedArrays
+from device.models.bundles import FACTORY, read_bundle, write_bundle
 from tests.bench.soak_machine import (
     NOTES,
     RATE_HZ,

@@ -20,10 +20,10 @@ from device.edges.audio import AudioOutput
 from device.edges.camera import Camera
 from device.edges.camera_fake import FakeCamera
 from device.edges.model import Float32
-from device.paced import Clock, MonotonicClock, PacedOutput
-from device.process import Part, run_part
-from device.realtime import Urgency, be_urgent, freeze_garbage
-from device.shared import Layout, SharedArrays
+from device.engine.paced import Clock, MonotonicClock, PacedOutput
+from device.engine.process import Part, run_part
+from device.engine.realtime import Urgency, be_urgent, freeze_garbage
+from device.engine.shared import Layout, SharedArrays
 
 RATE_HZ, PERIOD, N_PERIODS = 48_000, 128, 3
 N_NOTED = 100_000

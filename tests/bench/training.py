@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from device.core.errors import DanceSamplerError
-from device.models import load_bundle
-from device.store import allocate, list_takes
+from device.models.bundles import load_bundle
+from device.store.store import allocate, list_takes
 from tests.bench.bench import ROOT, Bench
 from tests.bench.figures import TRAINING_MIN, Figure, Section
 from trainer.factory import STILL_S, make_take, recordings

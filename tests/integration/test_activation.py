@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from device.model_store import current_bundle, install_bundle, installed_bundles
-from device.model_trial import last_good, trial_of
-from device.models import FACTORY
+from device.models.bundles import FACTORY
+from device.models.model_store import current_bundle, install_bundle, installed_bundles
+from device.models.model_trial import last_good, trial_of
 from tests.box_process import BoxProcess
 from tests.long import long
 from tests.media_files import make_sound_file, tone

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device.capture.intake import MICROPHONE, Intake
+from device.capture.microphone import Microphone
 from device.core.errors import AudioError
 from device.edges.audio_in_alsa import AlsaInput
-from device.intake import MICROPHONE, Intake
-from device.microphone import Microphone
-from device.realtime import Urgency
-from device.shared import SharedArrays
-from device.sound_ring import SoundRing
+from device.engine.realtime import Urgency
+from device.engine.shared import SharedArrays
+from device.engine.sound_ring import SoundRing
 from tests.pulse_card import PCM, PulseCard, pulse_card, wait_until
 
 __all__ = ["pulse_card"]

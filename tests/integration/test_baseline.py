@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device.core.motiongram import MotionSettings
-from device.store import TakeWriter, list_takes
+from device.store.store import TakeWriter, list_takes
 from trainer.baseline import load_baseline
 from trainer.playing import Span
 

@@ -14,7 +14,7 @@ from device.core.errors import DanceSamplerError
 from device.edges.model import Float32
 from device.edges.model_fake import FakeModel
 from device.edges.model_tflite import installed_runtimes
-from device.models import FACTORY, write_bundle
+from device.models.bundles import FACTORY, write_bundle
 from tests.bench.__main__ import RESULTS, SECTIONS, main, measure, results_of
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.figures import MODEL_P99_MS, Figure, Section, of_runs

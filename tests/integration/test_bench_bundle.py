@@ -12,7 +12,7 @@ from device.core.bundle import MODEL_FILES
 from device.core.errors import DanceSamplerError
 from device.core.synth import Synth
 from device.edges.model_tflite import TfliteModel, installed_runtimes
-from device.models import Bundle, load_bundle
+from device.models.bundles import Bundle, load_bundle
 from tests.bench.segment_bundle import BAND_LEVEL, COLUMN_HARMONICS, F0_HZ, ROW_HARMONICS, make_bundle
 
 SEGMENT_S, N_COLUMNS = 0.1, 5

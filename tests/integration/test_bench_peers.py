@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from device.models import FACTORY
+from device.models.bundles import FACTORY
 from tests.bench.bench import CLIP, ROOT, Bench, Effort, Show, open_bench
 from tests.bench.peers import measure_peers
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from device.core.errors import DanceSamplerError
-from device.models import FACTORY
+from device.models.bundles import FACTORY
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.figures import TRAINING_MIN
 from tests.bench.training import measure_training

@@ -17,9 +17,9 @@ from device.core.motiongram import Motiongram
 from device.core.room import RoomMotiongram
 from device.core.room_profile import RoomProfile
 from device.core.synth import Synth
-from device.engine import Player, play_virtual
-from device.models import FACTORY, Bundle, load_bundle
-from device.rooms import load_room, save_room
+from device.engine.engine import Player, play_virtual
+from device.models.bundles import FACTORY, Bundle, load_bundle
+from device.store.rooms import load_room, save_room
 from tests.media_files import make_video
 from tests.room_films import (
     Light,

@@ -23,10 +23,10 @@ from device.edges import camera_gstreamer
 from device.edges.audio_fake import FakeOutput
 from device.edges.camera_gstreamer import CameraGStreamer
 from device.edges.model import Float32
-from device.engine import Player, Voice, run_virtual
-from device.live import Live
-from device.models import load_bundle
-from device.process import Child, wait_for_any
+from device.engine.engine import Player, Voice, run_virtual
+from device.engine.live import Live
+from device.engine.process import Child, wait_for_any
+from device.models.bundles import load_bundle
 from tests.fake_v4l2 import open_plugged
 from tests.live_fakes import RATE_HZ, SETTINGS, Card, Rig, open_card
 from tests.room_films import dance, empty, furniture

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from device.capture.microphone import Microphone
+from device.capture.recorder import Recorder
+from device.capture.recording import TakeSettings
 from device.core.motiongram import MotionSettings
 from device.edges.model import Float32
-from device.microphone import Microphone
-from device.models import FACTORY
-from device.recorder import Recorder
-from device.recording import TakeSettings
-from device.sound_process import ListeningPlan
-from device.sound_ring import SoundRing
-from device.store import Take, incomplete_takes, list_takes, salvage
+from device.engine.sound_process import ListeningPlan
+from device.engine.sound_ring import SoundRing
+from device.models.bundles import FACTORY
+from device.store.store import Take, incomplete_takes, list_takes, salvage
 from tests.capture_fakes import BLOCK, CALM, FPS, RATE_HZ, WHISTLE_HZ, Feed, open_whistle
 from tests.live_fakes import HEIGHT, WIDTH, Rig
 from tests.media_files import make_video, moving_bar

@@ -24,8 +24,8 @@ from device.check.eye import eye_of
 from device.cli import run
 from device.core.errors import CameraError
 from device.core.motiongram import MotionSettings
-from device.process import Child, Part, PartEndedError, run_part
-from device.realtime import Urgency
+from device.engine.process import Child, Part, PartEndedError, run_part
+from device.engine.realtime import Urgency
 from tests.live_fakes import FPS, HEIGHT, WIDTH, Stage, StageCamera
 from tests.pulse_card import PulseCard, pulse_card
 

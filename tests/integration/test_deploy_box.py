@@ -22,9 +22,9 @@ import pytest
 
 from deploy.archive import pack
 from device.core.motiongram import MotionSettings
-from device.model_store import current_bundle
-from device.models import FACTORY, read_manifest, sign
-from device.store import Take, TakeWriter
+from device.models.bundles import FACTORY, read_manifest, sign
+from device.models.model_store import current_bundle
+from device.store.store import Take, TakeWriter
 from tests.cut_proxy import CutProxy
 from tests.eventually import eventually
 from tests.sshd import BOX, USER, Sshd, make_key

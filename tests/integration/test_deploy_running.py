@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from device.models import FACTORY, write_bundle
+from device.models.bundles import FACTORY, write_bundle
 from tests.box_process import BoxProcess, Settings
 from tests.media_files import make_sound_file, tone
 from tests.pulse_card import PulseCard, pulse_card

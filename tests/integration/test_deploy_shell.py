@@ -24,13 +24,13 @@ import pytest
 from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.core.motiongram import MotionSettings
 from device.core.wire import TAKE_FILES, digest_of, pack_bundle, parse_command, unpack_bundle
-from device.model_copy import LEFT_FREE_BYTES
-from device.model_store import current_bundle, install_bundle, installed_bundles
-from device.model_trial import last_good, trial_of
-from device.model_tryout import Limits, try_out
-from device.models import FACTORY, sign, write_bundle
-from device.remote_upload import n_received, receive
-from device.store import TakeWriter
+from device.models.bundles import FACTORY, sign, write_bundle
+from device.models.model_copy import LEFT_FREE_BYTES
+from device.models.model_store import current_bundle, install_bundle, installed_bundles
+from device.models.model_trial import last_good, trial_of
+from device.models.model_tryout import Limits, try_out
+from device.remote.upload import n_received, receive
+from device.store.store import TakeWriter
 from tests.tone_bundles import make_bundles, read_files
 from tests.trial_bundles import make_trial_bundles
 
@@ -187,11 +187,11 @@ def test_a_card_that_is_full_takes_no_upload(tmp_path: Path, monkeypatch: pytest
     """It must hold the stream, then the model beside it, and leave room for the box's own files."""
     data = bytes(1000)
     put = parse_command(f"put {digest_of(data)} 1000 0")
-    monkeypatch.setattr("device.remote_upload.free_bytes", lambda _: 2000 + LEFT_FREE_BYTES - 1)
+    monkeypatch.setattr("device.remote.upload.free_bytes", lambda _: 2000 + LEFT_FREE_BYTES - 1)
     with pytest.raises(BundleError, match="card is full"):
         receive(tmp_path, put, [data])
     assert n_received(tmp_path, put.digest) == 0
-    monkeypatch.setattr("device.remote_upload.free_bytes", lambda _: 2000 + LEFT_FREE_BYTES)
+    monkeypatch.setattr("device.remote.upload.free_bytes", lambda _: 2000 + LEFT_FREE_BYTES)
     assert receive(tmp_path, put, [data]) == (1000, True)
 
 
@@ -249,7 +249,7 @@ def test_an_older_version_is_taken_where_that_is_allowed(shell: Shell) -> None:
 def test_none_of_many_damaged_bundles_is_installed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte, or three, of stream, manifest, signature or models is another: whatever is left of it is refused."""
     played: list[Path] = []
-    monkeypatch.setattr("device.model_copy.try_out", lambda path, _: played.append(path))
+    monkeypatch.setattr("device.models.model_copy.try_out", lambda path, _: played.append(path))
     stream, rng = shell.bundle(1), np.random.default_rng(0)
     files = unpack_bundle(stream)
     source = shell.folder / "source"

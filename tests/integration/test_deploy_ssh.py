@@ -13,7 +13,7 @@ import pytest
 
 from deploy.errors import BoxError
 from deploy.keygen import SHELL_COMMAND, Lines, allowed_signer_line, authorized_key_line, install, make_key
-from device.signature import check_signature, sign_file
+from device.models.signature import check_signature, sign_file
 from tests.sshd import BOX, USER, Sshd
 
 ROOT = Path(__file__).parents[2]

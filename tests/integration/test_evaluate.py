@@ -13,8 +13,8 @@ import pytest
 
 from device.core.bundle import Manifest, build_manifest, parse_manifest
 from device.core.motiongram import Motiongram, MotionSettings
-from device.models import read_bundle
-from device.store import TakeWriter
+from device.models.bundles import read_bundle
+from device.store.store import TakeWriter
 from tests.sounds import RATE_HZ, noise
 from trainer.film import SALSA, View, film, load_body
 from trainer.table import ROWS, Figures

@@ -24,8 +24,8 @@ from device.core.synth import analyse
 from device.edges.audio_wav import read_wav
 from device.edges.camera_file import CameraFile
 from device.edges.model_tflite import installed_runtimes
-from device.models import FACTORY, load_bundle
-from device.store import Take, allocate
+from device.models.bundles import FACTORY, load_bundle
+from device.store.store import Take, allocate
 from tests.filmed_salsa import make_dance_video
 from trainer.evaluate import play_still
 from trainer.factory import RATE_HZ, STILL_S, make_clip, make_take

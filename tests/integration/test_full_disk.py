@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from device.core.errors import DanceSamplerError
-from device.starts import n_failed_starts, note_healthy, note_start
-from device.store import list_takes, salvage_all
+from device.store.starts import n_failed_starts, note_healthy, note_start
+from device.store.store import list_takes, salvage_all
 from tests.power_cut.box import (
     BLOCK,
     FPS,

@@ -20,7 +20,7 @@ import pytest
 
 from device.core.motiongram import Motiongram, MotionSettings
 from device.edges.camera_file import CameraFile
-from device.store import Take, allocate, list_takes
+from device.store.store import Take, allocate, list_takes
 from tests.media_files import make_sound_file, make_text_file, make_truncated, make_video, moving_bar, tone
 from trainer.import_jobs import ImportTask, Outcome, side_by_side
 from trainer.import_video import Advance

@@ -96,7 +96,7 @@ class Box:
         return said
 
     def change_program(self, word: str) -> None:
-        with (self.source / "device/tone.py").open("a") as file:
+        with (self.source / "device/setup/tone.py").open("a") as file:
             file.write(f"\n# {word}\n")
 
     def tree(self) -> dict[str, tuple[int, int]]:
@@ -251,7 +251,7 @@ def test_an_upgrade_that_fails_leaves_the_old_version_running(box: Box, breaks: 
 
 def test_a_program_that_does_not_work_is_not_switched_to(box: Box) -> None:
     before = box.current
-    (box.source / "device/models_command.py").write_text("raise RuntimeError\n")
+    (box.source / "device/commands/models.py").write_text("raise RuntimeError\n")
     done = box.install(QUICK="")
     assert done.returncode == 1
     assert "does not work on this box; the old one stays" in done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from device.config import DEFAULT_PATH, load_config
-from device.models import FACTORY
+from device.models.bundles import FACTORY
 from tests.bench import layouts
 from tests.bench.latency_rows import Row, rows_of
 from tests.bench.latency_stimulus import STILL, StimulusPlan

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device import models, models_command, signature
 from device.__main__ import COMMANDS
 from device.cli import run
+from device.commands import models as models_command
 from device.core.bundle import MANIFEST, MODEL_FILES, SIGNATURE, build_manifest, parse_manifest
 from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.core.golden import make_golden
 from device.edges.model_fake import FakeModel
 from device.edges.model_tflite import installed_runtimes
-from device.models import check_golden, load_bundle, read_bundle, sign, write_bundle
+from device.models import bundles as models
+from device.models import signature
+from device.models.bundles import check_golden, load_bundle, read_bundle, sign, write_bundle
 from tests.tiny_model import N_LATENT, TinyModel, tiny_manifest
 
 Spoil = Callable[[Path], Any]

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from device.edges.audio_wav import read_wav
-from device.models import write_bundle
+from device.models.bundles import write_bundle
 from tests.media_files import make_text_file, make_truncated, make_video, moving_bar
 from tests.tiny_model import SYNTH, TinyModel, tiny_manifest
 

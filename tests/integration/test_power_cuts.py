@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from device import files
+from device.store import files
 from tests.power_cut import box as doings
 from tests.power_cut.box import Box, Promised, cheap_syncs, problems
 from tests.power_cut.disk import cut_everywhere
@@ -80,7 +80,7 @@ def cut(box: Box, n_mixed: int = N_MIXED) -> Iterator[tuple[str, list[str]]]:
 @pytest.mark.parametrize("doing", DOINGS)
 def test_nothing_that_was_promised_is_lost_wherever_the_power_is_cut(tmp_path: Path, doing: str) -> None:
     box = watched(tmp_path, doing)
-    assert box.disk.unseen() == [], "the store wrote past device.files, where no power can be cut"
+    assert box.disk.unseen() == [], "the store wrote past device.store.files, where no power can be cut"
     n_disks = 0
     for where, wrong in cut(box):
         assert wrong == [], where
@@ -150,7 +150,7 @@ CAUGHT: dict[type[WatchedOs], list[str]] = {
 
 @pytest.mark.parametrize(("bug", "doing"), [(bug, doing) for bug, doings in CAUGHT.items() for doing in doings])
 def test_a_bug_that_is_planted_is_caught(tmp_path: Path, bug: type[WatchedOs], doing: str) -> None:
-    """Each stands for a bug that stores have had; it is planted where `device.files` meets the disk."""
+    """Each stands for a bug that stores have had; it is planted where `device.store.files` meets the disk."""
     assert any(wrong for _, wrong in cut(watched(tmp_path, doing, bug), n_mixed=1))
 
 

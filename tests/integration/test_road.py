@@ -19,8 +19,8 @@ import soundfile
 
 from device.core.synth import analyse
 from device.edges.model_tflite import TfliteModel, installed_runtimes, preload
-from device.models import read_bundle
-from device.store import Take
+from device.models.bundles import read_bundle
+from device.store.store import Take
 from tests.filmed_salsa import RATE_HZ, STILL_S, VIEWS, make_dance_video
 from tests.road import Road, command, last_object
 from trainer.draws import evaluate_draws

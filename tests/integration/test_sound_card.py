@@ -14,8 +14,8 @@ from device.core.errors import AudioError
 from device.edges.audio import AudioOutput
 from device.edges.audio_alsa import AlsaOutput
 from device.edges.model import Float32
-from device.paced import MonotonicClock
-from device.steady import SteadyOutput
+from device.engine.paced import MonotonicClock
+from device.engine.steady import SteadyOutput
 from tests.pulse_card import PCM, PulseCard, Sound, pulse_card, wait_until
 
 __all__ = ["pulse_card"]

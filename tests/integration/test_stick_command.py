@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from device.box.status import StatusServer
 from device.core.motiongram import MotionSettings
-from device.model_store import current_bundle
-from device.models import FACTORY, read_manifest, sign
-from device.status import StatusServer
-from device.store import Take, TakeWriter
+from device.models.bundles import FACTORY, read_manifest, sign
+from device.models.model_store import current_bundle
+from device.store.store import Take, TakeWriter
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 8000

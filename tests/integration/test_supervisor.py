@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device.model_trial import commit
-from device.models import FACTORY
-from device.status_client import StatusError
-from device.store import incomplete_takes, list_takes
+from device.box.status_client import StatusError
+from device.models.bundles import FACTORY
+from device.models.model_trial import commit
+from device.store.store import incomplete_takes, list_takes
 from tests.box_process import HOLD_S, LONG_S, WATCHDOG_S, BoxProcess, Settings
 from tests.long import long
 from tests.media_files import make_sound_file, tone
@@ -420,6 +420,6 @@ def test_a_damaged_model_gives_way_to_the_factorys(box: BoxProcess, bundles: Pat
 
 
 def install(box: BoxProcess, bundle: Path) -> Path:
-    from device.model_store import install_bundle
+    from device.models.model_store import install_bundle
 
     return install_bundle(bundle, box.state, allowed_signers=None, require_signature=False).path

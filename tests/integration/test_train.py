@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from device.core.motiongram import MotionSettings
-from device.store import TakeWriter
+from device.store.store import TakeWriter
 
 pytestmark = pytest.mark.timeout(300)
 

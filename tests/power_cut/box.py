@@ -19,14 +19,14 @@ from device.core.golden import make_golden
 from device.core.motiongram import MotionSettings
 from device.core.room_profile import RoomProfile
 from device.core.synth import SynthSettings
-from device.model_copy import N_DIGITS
-from device.model_store import install_bundle, installed_bundles, switch_current
-from device.model_trial import bundle_at_start, commit, postpone, roll_back
-from device.model_tryout import TryOut
-from device.models import FACTORY, read_bundle, write_bundle
-from device.rooms import load_room, save_room
-from device.starts import n_failed_starts, note_healthy, note_start
-from device.store import Take, TakeWriter, allocate, list_takes, salvage_all, take_folders
+from device.models.bundles import FACTORY, read_bundle, write_bundle
+from device.models.model_copy import N_DIGITS
+from device.models.model_store import install_bundle, installed_bundles, switch_current
+from device.models.model_trial import bundle_at_start, commit, postpone, roll_back
+from device.models.model_tryout import TryOut
+from device.store.rooms import load_room, save_room
+from device.store.starts import n_failed_starts, note_healthy, note_start
+from device.store.store import Take, TakeWriter, allocate, list_takes, salvage_all, take_folders
 from tests.power_cut.watched_os import WatchedOs
 
 SETTINGS = MotionSettings(height=4, width=6)
@@ -223,7 +223,7 @@ def installs(box: Box) -> None:
     sources = [bundle(sent, 1), bundle(sent, 2), bundle(sent, 3), bundle(sent, 1, "other")]
     with pytest.MonkeyPatch.context() as patch:
         # Made of noise: nothing that could play.
-        patch.setattr("device.model_copy.try_out", lambda *_: TryOut("f16", {}))
+        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}))
         for source in [*sources, sources[2]]:
             box.promise(models=(*box.promised.models, name_of(source)))
             install_bundle(source, box.state, allowed_signers=None, require_signature=False, n_kept=2)
@@ -242,7 +242,7 @@ def tries_models(box: Box) -> None:
     sent = box.disk.root.parent / "sent"
     first, second, third = (bundle(sent, version) for version in (1, 2, 3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("device.model_copy.try_out", lambda *_: TryOut("f16", {}))
+        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}))
 
         def install(source: Path, good: str) -> None:
             box.promise(models=(good, name_of(source)))

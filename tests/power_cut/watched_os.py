@@ -1,4 +1,4 @@
-"""Stands where `device.files` looks for `os`: does what is asked, and writes down what it does to a disk.
+"""Stands where `device.store.files` looks for `os`: does what is asked, and writes down what it does to a disk.
 
 Some of these disks have a fault, which stands for a bug of the store: a sync that is forgotten, or comes too late.
 """
@@ -48,7 +48,7 @@ class WatchedOs:
     def in_place(self) -> Iterator[None]:
         """Let the store write through this disk."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("device.files.os", self)
+            patch.setattr("device.store.files.os", self)
             yield
 
     def promise(self, what: object) -> None:

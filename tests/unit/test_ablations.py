@@ -10,7 +10,7 @@ import pytest
 
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
-from device.store import Take, TakeWriter
+from device.store.store import Take, TakeWriter
 from tests.ablations.blocks import Listener, play_blocks
 from tests.ablations.cases import Training
 from tests.ablations.categorical import CategoricalHead, Chooser, code_book, shapes_of

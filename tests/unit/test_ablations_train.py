@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from device.core.motiongram import MotionSettings
-from device.store import TakeWriter
+from device.store.store import TakeWriter
 from tests.ablations.__main__ import chosen
 from tests.ablations.cases import groups
 

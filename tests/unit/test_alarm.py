@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from device.alarm import MOST_FAULTS, Alarm, Alarms, Pending
+from device.box.alarm import MOST_FAULTS, Alarm, Alarms, Pending
 from device.config import FaultsConfig, load_config
 from device.core.errors import ConfigError
 

@@ -16,8 +16,8 @@ from device.core.errors import AudioError, UsageError
 from device.core.pcm import PcmDecoder, PcmEncoder, SampleFormat
 from device.edges.audio_in_alsa import AlsaInput
 from device.edges.audio_in_wav import WavInput
-from device.openers import check_input
-from device.paced import PacedInput
+from device.engine.openers import check_input
+from device.engine.paced import PacedInput
 from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000

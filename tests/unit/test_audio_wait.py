@@ -10,7 +10,7 @@ import pytest
 from device.core.errors import AudioError
 from device.edges.audio_fake import FakeOutput
 from device.edges.audio_wav import WavOutput
-from device.paced import LONGEST_WAIT_S, PacedOutput
+from device.engine.paced import LONGEST_WAIT_S, PacedOutput
 from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000

@@ -11,7 +11,7 @@ import pytest
 
 from device.core.errors import TrainingError, UsageError
 from device.core.motiongram import MotionSettings
-from device.store import Take, TakeWriter
+from device.store.store import Take, TakeWriter
 from trainer.baseline import FILE, Baseline, load_baseline, say, train_baseline
 from trainer.baseline_material import Material
 from trainer.playing import Span

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from device import cameras
-from device.cameras import FoundCamera, check_source, clip_of, the_camera
 from device.core.camera_mode import CameraMode, choose_mode
 from device.core.downscale import Downscale, full_range
 from device.core.errors import CameraError, UsageError
 from device.core.sensors import SENSORS, sensor_mode
 from device.edges.bounded import within
+from device.engine import cameras
+from device.engine.cameras import FoundCamera, check_source, clip_of, the_camera
 
 Float = npt.NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.cameras import find_cameras, the_camera
 from device.core.errors import CameraError
 from device.core.exposure import ExposureSettings
+from device.engine.cameras import find_cameras, the_camera
 from tests.fake_picamera2 import Cable, installed
 
 AUTO = ExposureSettings(brightness=90.0, step_s=10.0)
@@ -206,7 +206,7 @@ def test_times_are_monotonic_whichever_clock_the_driver_uses(
 def test_it_is_the_camera_that_is_meant_and_usb_cameras_are_not_its_own(
     cable: Cable, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("device.cameras.DEVICES", tmp_path)
+    monkeypatch.setattr("device.engine.cameras.DEVICES", tmp_path)
     (tmp_path / "video0").touch()
     cable.models[:] = ["imx708", "imx219", "webcam"]
     assert module.find_pi_cameras() == [(0, "imx708"), (1, "imx219")]

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.camera_process import CameraSetup, watch
 from device.core.errors import CameraError
 from device.core.frame import Frame
 from device.edges.camera import Camera
 from device.edges.camera_fake import FakeCamera
-from device.frame_bus import FrameBus
-from device.performance import Meter, meter_layout
-from device.realtime import Urgency
-from device.shared import Bell, SharedArrays
+from device.engine.camera_process import CameraSetup, watch
+from device.engine.frame_bus import FrameBus
+from device.engine.performance import Meter, meter_layout
+from device.engine.realtime import Urgency
+from device.engine.shared import Bell, SharedArrays
 from tests.hand_clock import HandClock
 
 HEIGHT, WIDTH = 48, 64

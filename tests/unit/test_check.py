@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from device import check_command
 from device.__main__ import COMMANDS
+from device.box.status import StatusServer
 from device.check import camera, latency, machine, model, panel, sound
 from device.check.picture import RAMP, in_blocks, in_letters, meter, stretched
 from device.check.verdict import FAILED, GOOD, SKIPPED, WARNING, Context, Verdict, failure, tried
 from device.cli import run
+from device.commands import check as check_command
 from device.config import Config, load_config
 from device.core.errors import AudioError, BundleError
 from device.core.frame import Frame
@@ -26,9 +27,8 @@ from device.edges.camera_fake import FakeCamera
 from device.edges.panel import OnEdge
 from device.edges.panel_fake import FakePanel
 from device.edges.panel_none import NoPanel
-from device.frame_bus import Arrival
-from device.performance import Meter
-from device.status import StatusServer
+from device.engine.frame_bus import Arrival
+from device.engine.performance import Meter
 from tests.hand_clock import HandClock
 
 ABSENT = Path("/nonexistent")

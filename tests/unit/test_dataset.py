@@ -10,7 +10,7 @@ import pytest
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.core.window import Window
-from device.store import Take, TakeWriter
+from device.store.store import Take, TakeWriter
 from trainer.augment import empty_stage, vary
 from trainer.dataset import Examples, band_edges
 from trainer.prepare import split

@@ -17,7 +17,7 @@ from deploy.ssh import BOX_USER, DEPLOY_KEY, check_box, explain, readable, ssh_c
 from device.core.bundle import SIGNATURE
 from device.core.errors import BundleError, UsageError
 from device.core.wire import PROTOCOL_VERSION, digest_of, unpack_bundle
-from device.models import FACTORY
+from device.models.bundles import FACTORY
 from tests.fake_box import FakeSsh
 from tests.sshd import make_key
 

@@ -18,7 +18,7 @@ from device.core.synth import Synth, SynthSettings
 from device.edges.audio_fake import FakeOutput
 from device.edges.model import Float32
 from device.edges.model_fake import FakeModel
-from device.engine import Player, PlayerSettings, Voice, play_virtual, run_virtual
+from device.engine.engine import Player, PlayerSettings, Voice, play_virtual, run_virtual
 
 RATE_HZ = 48_000
 MOTION = MotionSettings()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from device.box.faults import N_KEPT, Faults
 from device.core.panel_events import FaultBegins, FaultEnds
-from device.faults import N_KEPT, Faults
 
 
 class Told:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from device.core.frame import Frame
-from device.frame_bus import N_FRAMES, Arrival, FrameBus
-from device.shared import Bell
+from device.engine.frame_bus import N_FRAMES, Arrival, FrameBus
+from device.engine.shared import Bell
 
 HEIGHT, WIDTH = 3, 4
 

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from device.capture.intake import MICROPHONE, Intake
+from device.capture.microphone import Hearing, MicrophoneSetup
 from device.core.continuity import TOLERANCE_S, WINDOW_S
 from device.core.errors import AudioError
 from device.core.level import PeakLevel, to_dbfs
 from device.edges.audio_in import AudioInput, Piece
-from device.intake import MICROPHONE, Intake
-from device.microphone import Hearing, MicrophoneSetup
-from device.realtime import Urgency
-from device.shared import SharedArrays
-from device.sound_ring import KEPT_S, SoundRing
+from device.engine.realtime import Urgency
+from device.engine.shared import SharedArrays
+from device.engine.sound_ring import KEPT_S, SoundRing
 from tests.hand_clock import HandClock
 
 RATE_HZ, BLOCK, TONE_HZ = 8000, 64, 100.0

@@ -18,11 +18,11 @@ from device.core.motiongram import MotionSettings
 from device.core.room import RoomMotiongram
 from device.core.room_profile import RoomSettings
 from device.core.synth import Synth
-from device.engine import play_virtual
-from device.models import FACTORY, load_bundle
-from device.performance import Meter, allocate
-from device.player import Player
-from device.shared import SharedArrays
+from device.engine.engine import play_virtual
+from device.engine.performance import Meter, allocate
+from device.engine.player import Player
+from device.engine.shared import SharedArrays
+from device.models.bundles import FACTORY, load_bundle
 from tests.bench import latency
 from tests.bench.bench import CLIP, Bench, Effort, Show
 from tests.bench.latency_analysis import Feature, find_changes, level, spectrum

@@ -14,7 +14,7 @@ from device.core.errors import CameraError
 from device.core.frame import Frame
 from device.core.led_delay import LedDelay, led_delay
 from device.core.lights import Light
-from device.frame_bus import Arrival
+from device.engine.frame_bus import Arrival
 
 HEIGHT, WIDTH = 12, 16
 

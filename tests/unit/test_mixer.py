@@ -10,8 +10,8 @@ import pytest
 
 from device.core.fade import RELEASE_S, RISE_S
 from device.edges.model import Float32
-from device.mixer import Mixer
-from device.scores import LocalScores, News
+from device.engine.mixer import Mixer
+from device.engine.scores import LocalScores, News
 
 RATE_HZ = 48_000
 CROSSFADE_S = 0.05

@@ -17,21 +17,7 @@ from device.cli import run
 from device.config import load_config
 from device.core.bundle import MANIFEST, MODEL_FILES
 from device.core.errors import BundleError
-from device.disk import free_bytes
-from device.locks import FolderLock
-from device.model_copy import LEFT_FREE_BYTES
-from device.model_store import (
-    Installed,
-    chosen_bundle,
-    current_bundle,
-    current_problem,
-    install_bundle,
-    installed_bundles,
-    next_bundle,
-    switch_current,
-)
-from device.model_tryout import Limits, TryOut
-from device.models import (
+from device.models.bundles import (
     FACTORY,
     BundleFiles,
     choose_runtime,
@@ -42,6 +28,20 @@ from device.models import (
     sign,
     write_bundle,
 )
+from device.models.model_copy import LEFT_FREE_BYTES
+from device.models.model_store import (
+    Installed,
+    chosen_bundle,
+    current_bundle,
+    current_problem,
+    install_bundle,
+    installed_bundles,
+    next_bundle,
+    switch_current,
+)
+from device.models.model_tryout import Limits, TryOut
+from device.store.disk import free_bytes
+from device.store.locks import FolderLock
 from tests.tone_bundles import read_files
 
 MANIFEST_OF, FILES_OF = read_files(FACTORY)
@@ -76,7 +76,7 @@ def _try_models_out_here(monkeypatch: pytest.MonkeyPatch) -> None:
             run_bundle(path, read_bundle(path), variant, choose_runtime())
         return TryOut("f16", {})
 
-    monkeypatch.setattr("device.model_copy.try_out", try_out)
+    monkeypatch.setattr("device.models.model_copy.try_out", try_out)
 
 
 def install(source: Path, state: Path, **options: object) -> Installed:
@@ -111,7 +111,7 @@ def test_what_is_installed_plays_and_is_what_was_sent(state: Path, make: Make) -
 def test_the_variant_for_this_chip_is_remembered_and_played(
     state: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("device.model_copy.try_out", lambda *_: TryOut("int8", {}))
+    monkeypatch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("int8", {}))
     path = install(make(1), state).path
     assert choose_variant(path) == "int8"
     assert load_bundle(path, "auto").model.variant == "int8"
@@ -263,8 +263,8 @@ def test_a_bundle_that_changes_while_it_is_read_is_refused(
             (source / name).write_bytes(data)
         return free_bytes(path)
 
-    monkeypatch.setattr("device.model_store.read_bundle", read_then_damage)
-    monkeypatch.setattr("device.model_copy.free_bytes", mend_after_copying)
+    monkeypatch.setattr("device.models.model_store.read_bundle", read_then_damage)
+    monkeypatch.setattr("device.models.model_copy.free_bytes", mend_after_copying)
     with pytest.raises(BundleError, match="was changed or damaged"):
         install(source, state)
     assert installed_bundles(state) == []
@@ -320,11 +320,11 @@ def test_one_installation_at_a_time(state: Path, make: Make) -> None:
 def test_a_card_without_room_is_told(state: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make(1)
     size = sum(len(data) for data in contents(source).values())
-    monkeypatch.setattr("device.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES - 1)
+    monkeypatch.setattr("device.models.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES - 1)
     with pytest.raises(BundleError, match="is full"):
         install(source, state)
     assert current_bundle(state) == FACTORY
-    monkeypatch.setattr("device.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES)
+    monkeypatch.setattr("device.models.model_copy.free_bytes", lambda _: size + LEFT_FREE_BYTES)
     install(source, state)
 
 

@@ -12,9 +12,9 @@ import pytest
 from device.config import load_config
 from device.core.glide import Glide, by_loudness, by_power
 from device.edges.model import Float32
-from device.mixer import LISTEN_S, Mixer
-from device.monitor import DEAD_S, LARGEST_MARGIN_S, Monitor
-from device.sound_ring import SoundRing
+from device.engine.mixer import LISTEN_S, Mixer
+from device.engine.monitor import DEAD_S, LARGEST_MARGIN_S, Monitor
+from device.engine.sound_ring import SoundRing
 from tests.hand_clock import HandClock
 
 RATE_HZ, BLOCK, PERIOD = 48_000, 128, 128

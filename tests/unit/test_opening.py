@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from device.box.opening import Opened, Opening, local_zone
 from device.config import HoursConfig
 from device.core.hours import Hours
-from device.opening import Opened, Opening, local_zone
 
 MUSEUM = HoursConfig(("mon-fri 10:00-18:00",), (), 8.0)
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -9,7 +9,7 @@ from device.core.errors import UsageError
 from device.core.frame import Frame
 from device.edges.audio_fake import FakeOutput
 from device.edges.camera_fake import FakeCamera
-from device.paced import PacedCamera, PacedOutput
+from device.engine.paced import PacedCamera, PacedOutput
 from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000

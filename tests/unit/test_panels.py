@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from device.box.panels import open_panel, panel_pins, panel_settings
 from device.config import Config, load_config
 from device.core.errors import ConfigError
 from device.core.lights import Light
@@ -16,7 +17,6 @@ from device.core.panel_table import State
 from device.edges.panel import PanelEdge, PanelPins
 from device.edges.panel_fake import FakePanel
 from device.edges.panel_none import NoPanel
-from device.panels import open_panel, panel_pins, panel_settings
 from tests.hand_clock import HandClock
 
 ABSENT = Path("/nonexistent/config.toml")

@@ -9,7 +9,7 @@ from device.core.errors import UsageError
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings
 from device.edges.model_fake import FakeModel
-from device.store import Take, TakeWriter
+from device.store.store import Take, TakeWriter
 from tests.sounds import Sound
 from trainer.draws import agreements, evaluate_draws
 from trainer.evaluate import evaluate_null, evaluate_real

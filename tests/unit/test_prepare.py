@@ -12,7 +12,7 @@ import pytest
 
 from device.core.errors import TakeError, UsageError
 from device.core.motiongram import MotionSettings
-from device.store import Take, TakeWriter
+from device.store.store import Take, TakeWriter
 from trainer.prepare import Segments, add_arguments, describe, main, split
 
 SETTINGS = MotionSettings(height=4, width=6)

@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from device.capture.intake import MICROPHONE, Intake
+from device.capture.recording import GRACE_S, Recording, TakeSettings
 from device.core.errors import TakeError
 from device.core.frame import Frame
 from device.core.motiongram import Motiongram, MotionSettings
 from device.core.take import SAMPLES_PER_CHUNK
 from device.edges.audio_in import Piece
-from device.frame_bus import N_FRAMES, FrameBus
-from device.intake import MICROPHONE, Intake
-from device.recording import GRACE_S, Recording, TakeSettings
-from device.shared import SharedArrays
-from device.sound_ring import KEPT_S, SoundRing
-from device.store import Take
+from device.engine.frame_bus import N_FRAMES, FrameBus
+from device.engine.shared import SharedArrays
+from device.engine.sound_ring import KEPT_S, SoundRing
+from device.store.store import Take
 
 RATE_HZ, BLOCK, FPS = 8000, 100, 50
 MOTION = MotionSettings(height=8, width=12, difference_time_s=0.0)

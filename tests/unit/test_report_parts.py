@@ -15,8 +15,8 @@ from matplotlib.image import imread
 
 from device.core.bundle import MODEL_FILES
 from device.core.motiongram import MotionSettings
-from device.models import FACTORY, read_bundle
-from device.store import Take, TakeWriter, list_takes
+from device.models.bundles import FACTORY, read_bundle
+from device.store.store import Take, TakeWriter, list_takes
 from tests.tiny_model import TinyModel
 from trainer.playing import Span
 from trainer.reporting.charts import HELD_OUT, LEARNED, curve_chart, map_chart, value_range

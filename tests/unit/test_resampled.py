@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from device.edges.model import Float32
-from device.resampled import Resampled
+from device.engine.resampled import Resampled
 
 PAIRS = [(44_100, 48_000), (48_000, 44_100), (22_050, 48_000), (96_000, 44_100)]
 

@@ -11,7 +11,7 @@ import pytest
 from device.config import load_config
 from device.core.errors import ConfigError
 from device.core.room_profile import MAX_PROFILE_BYTES, RoomProfile, RoomSettings
-from device.rooms import load_room, room_path, room_settings, save_room
+from device.store.rooms import load_room, room_path, room_settings, save_room
 
 
 def profile() -> RoomProfile:
@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_the_profile_that_was_there(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("device.files.os.fsync", full)
+    monkeypatch.setattr("device.store.files.os.fsync", full)
     with pytest.raises(ConfigError, match="No space left"):
         save_room(path, RoomProfile(np.zeros((48, 64), np.float32), 0.0, 0.7, False))
     assert path.read_bytes() == before

@@ -7,8 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from device.scores import N_NEWS, N_SCORES_SEGMENT, N_SCORES_STREAM, LocalScores, Scores, SharedScores, score_layout
-from device.shared import SharedArrays
+from device.engine.scores import (
+    N_NEWS,
+    N_SCORES_SEGMENT,
+    N_SCORES_STREAM,
+    LocalScores,
+    Scores,
+    SharedScores,
+    score_layout,
+)
+from device.engine.shared import SharedArrays
 from tests.hand_clock import HandClock
 
 N_BINS, STEPS_PER_S, N_STEPS = 5, 50.0, 4

@@ -135,7 +135,7 @@ class Journal:
 
 def logger_to(journal: Journal) -> tuple[logging.Logger, JournalHandler]:
     handler = JournalHandler(journal.send)
-    logger = logging.Logger("device.supervisor")  # of its own, not among those of the process
+    logger = logging.Logger("device.box.supervisor")  # of its own, not among those of the process
     logger.addHandler(handler)
     return logger, handler
 
@@ -151,7 +151,7 @@ def test_a_line_in_the_journal_carries_the_newest_facts_as_fields() -> None:
     assert first["MESSAGE"] == "the camera is gone"
     assert first["PRIORITY"] == 4
     assert first["SYSLOG_IDENTIFIER"] == "dance-sampler"
-    assert first["LOGGER"] == "device.supervisor"
+    assert first["LOGGER"] == "device.box.supervisor"
     assert {name: first[f"DANCE_{name}"] for name in ("STATE", "MODEL", "LATENCY_MS", "UNDERRUNS")} == {
         "STATE": "performing",
         "MODEL": "salsa",

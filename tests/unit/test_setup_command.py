@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device import openers, setup_command
-from device.cameras import FoundCamera
-from device.cards import find_cards
+from device.commands import setup as setup_command
 from device.config import Config, load_config
-from device.config_edit import with_keys
 from device.core.errors import AudioError, ConfigError, UsageError
 from device.core.frame import Frame
-from device.png import png
-from device.tone import TAIL_S, TONE_DB, TONE_HZ, TONE_S, tone
+from device.engine import openers
+from device.engine.cameras import FoundCamera
+from device.setup.cards import find_cards
+from device.setup.config_edit import with_keys
+from device.setup.png import png
+from device.setup.tone import TAIL_S, TONE_DB, TONE_HZ, TONE_S, tone
 
 USB, HDMI, JACK = "USB Audio", "MAI PCM i2s-hifi-0", "bcm2835 Headphones"
 CAMERA = FoundCamera("v4l2:/dev/v4l/by-id/usb-eye-index0", "Eye")

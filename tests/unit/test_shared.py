@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from device.core.ring import Ring
-from device.process import Child
-from device.shared import Bell, SharedArrays, fence
+from device.engine.process import Child
+from device.engine.shared import Bell, SharedArrays, fence
 from tests.shared_fakes import N_SLOTS, RECORDS, filled_main, ringing_main, writing_main
 
 READ_S = 1.5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device.core.latency import LatencyHistogram
-from device.shared import SharedArrays
+from device.engine.shared import SharedArrays
 from tests.bench.soak_machine import NOTES, PERIOD, RATE_HZ, Delay, NotedCard, delays, of_the_engine
 from tests.bench.soak_verdict import Found, Sample, problems, report
 from tests.hand_clock import HandClock

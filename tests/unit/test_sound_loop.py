@@ -16,14 +16,14 @@ from device.core.synth import SynthSettings
 from device.edges.audio import AudioOutput
 from device.edges.audio_fake import FakeOutput
 from device.edges.model import Float32
-from device.mixer import Mixer
-from device.monitor import Monitor
-from device.paced import PacedOutput
-from device.performance import Meter, meter_layout
-from device.realtime import Urgency
-from device.scores import SharedScores, score_layout
-from device.shared import Bell, SharedArrays
-from device.sound_process import (
+from device.engine.mixer import Mixer
+from device.engine.monitor import Monitor
+from device.engine.paced import PacedOutput
+from device.engine.performance import Meter, meter_layout
+from device.engine.realtime import Urgency
+from device.engine.scores import SharedScores, score_layout
+from device.engine.shared import Bell, SharedArrays
+from device.engine.sound_process import (
     ABANDON,
     CONTROL,
     LARGEST_LEAD_S,
@@ -35,8 +35,8 @@ from device.sound_process import (
     VoicePlan,
     build_source,
 )
-from device.sound_ring import SoundRing
-from device.tape import Tape, tape_layout
+from device.engine.sound_ring import SoundRing
+from device.engine.tape import Tape, tape_layout
 from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000

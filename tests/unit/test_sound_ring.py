@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.process import Child, wait_for_any
-from device.sound_ring import KEPT_S, SoundRing
+from device.engine.process import Child, wait_for_any
+from device.engine.sound_ring import KEPT_S, SoundRing
 from tests.shared_fakes import sound_writing_main
 
 RATE_HZ, BLOCK = 1000, 16

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from device.core.motiongram import MotionSettings
-from device.disk import SHORTEST_S, free_bytes, full_problem, seconds_left, take_bytes_per_s
-from device.starts import FILE, n_failed_starts, note_healthy, note_start
-from device.state import state_problem
-from device.store import TakeWriter
+from device.store.disk import SHORTEST_S, free_bytes, full_problem, seconds_left, take_bytes_per_s
+from device.store.starts import FILE, n_failed_starts, note_healthy, note_start
+from device.store.state import state_problem
+from device.store.store import TakeWriter
 
 
 def test_a_folder_that_can_be_written_to_is_no_problem(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_take_grows_as_fast_as_is_said(tmp_path: Path) -> None:
 
 
 def test_recording_is_refused_before_the_reserve_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("device.disk.free_bytes", lambda _: 2_000_000)
+    monkeypatch.setattr("device.store.disk.free_bytes", lambda _: 2_000_000)
     assert seconds_left(tmp_path, 1000.0, 500_000) == 1500.0
     assert seconds_left(tmp_path, 1000.0, 3_000_000) == 0.0
     assert full_problem(tmp_path, 1000.0, 500_000) is None

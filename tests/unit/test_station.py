@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from device.core.errors import CameraError
-from device.process import Child, PartEndedError
-from device.station import HUNG_S, RETRY_S, Station
+from device.engine.process import Child, PartEndedError
+from device.engine.station import HUNG_S, RETRY_S, Station
 from tests.hand_clock import HandClock
 
 
@@ -36,7 +36,7 @@ class Process:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> HandClock:
     clock = HandClock()
-    monkeypatch.setattr("device.station.time", SimpleNamespace(monotonic=clock.now_s))
+    monkeypatch.setattr("device.engine.station.time", SimpleNamespace(monotonic=clock.now_s))
     return clock
 
 

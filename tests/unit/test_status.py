@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.status import LONGEST_REQUEST, MOST_CLIENTS, Request, StatusServer
-from device.status_client import StatusError, ask, follow, is_running
+from device.box.status import LONGEST_REQUEST, MOST_CLIENTS, Request, StatusServer
+from device.box.status_client import StatusError, ask, follow, is_running
 
 PATIENCE_S = 10.0
 SNAPSHOT = {"state": "performing", "fps": 59.9}

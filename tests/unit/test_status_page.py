@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from device.__main__ import COMMANDS
+from device.box.status import StatusServer
+from device.box.status_page import duration, page
 from device.cli import run
-from device.status import StatusServer
-from device.status_page import duration, page
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT: dict[str, Any] = {

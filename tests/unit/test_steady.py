@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from device import steady
 from device.core.errors import AudioError
 from device.edges.audio_fake import FakeOutput
 from device.edges.model import Float32
-from device.steady import SteadyOutput
+from device.engine import steady
+from device.engine.steady import SteadyOutput
 from tests.hand_clock import HandClock
 
 RATE_HZ = 48_000
@@ -186,7 +186,7 @@ def test_opening_may_hang_and_nobody_waits_for_it(make: Callable[..., SteadyOutp
 def test_a_loss_is_one_line_in_the_log_and_never_by_who_plays(
     make: Callable[..., SteadyOutput], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "device.steady")
+    caplog.set_level(logging.INFO, "device.engine.steady")
     socket = Socket(None, None, None, Card(n_blocks=3), None, None, None, Card(n_blocks=3))
     output = make(socket)
     play_until(output, lambda: output.n_lost == 2 and socket.n_tries > 12)

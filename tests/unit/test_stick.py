@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import device.stick_copy
-import device.stick_folder
+import device.stick.stick_copy
+import device.stick.stick_folder
 from device.core.errors import BundleError
 from device.core.motiongram import MotionSettings
-from device.stick import StickReport, box_name, serve_stick
-from device.stick_copy import SUMS, StickError
-from device.store import Take, TakeWriter
+from device.stick.stick import StickReport, box_name, serve_stick
+from device.stick.stick_copy import SUMS, StickError
+from device.store.store import Take, TakeWriter
 
 BOX = "foyer-123456"
 RATE_HZ = 8000
@@ -91,19 +91,19 @@ def test_plugged_in_again_only_what_is_new_is_copied(stick: Path, takes: Path, m
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How much is written of takes' files, a number a piece."""
     sizes: list[int] = []
-    write_at = device.stick_copy._write_at
+    write_at = device.stick.stick_copy._write_at
 
     def count(descriptor: int, data: bytes, offset: int) -> None:
         sizes.append(len(data))
         write_at(descriptor, data, offset)
 
-    monkeypatch.setattr(device.stick_copy, "_write_at", count)
+    monkeypatch.setattr(device.stick.stick_copy, "_write_at", count)
     return sizes
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, code: int, after_bytes: int) -> None:
     """A stick that takes so many bytes, and then nothing."""
-    left, write_at = [after_bytes], device.stick_copy._write_at
+    left, write_at = [after_bytes], device.stick.stick_copy._write_at
 
     def write(descriptor: int, data: bytes, offset: int) -> None:
         write_at(descriptor, data[: left[0]], offset)
@@ -111,7 +111,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, code: int, after_bytes: int) -> Non
             raise OSError(code, os.strerror(code))
         left[0] -= len(data)
 
-    monkeypatch.setattr(device.stick_copy, "_write_at", write)
+    monkeypatch.setattr(device.stick.stick_copy, "_write_at", write)
 
 
 @pytest.mark.parametrize("after_bytes", [0, 100_000, 300_000, 500_000])
@@ -119,7 +119,7 @@ def test_a_stick_that_is_pulled_leaves_no_torn_take_and_goes_on_where_it_was(
     stick: Path, takes: Path, after_bytes: int
 ) -> None:
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(device.stick_copy, "PIECE_BYTES", 50_000)
+    monkeypatch.setattr(device.stick.stick_copy, "PIECE_BYTES", 50_000)
     box = contents(takes)
     with monkeypatch.context() as pulled:
         failing(pulled, errno.EIO, after_bytes)
@@ -182,12 +182,12 @@ def test_a_copy_that_is_not_whole_is_neither_believed_nor_touched(stick: Path, t
 def test_a_stick_that_gives_back_what_was_not_written_is_found_out(
     stick: Path, takes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_at = device.stick_copy._write_at
+    write_at = device.stick.stick_copy._write_at
 
     def flip(descriptor: int, data: bytes, offset: int) -> None:
         write_at(descriptor, bytes([data[0] ^ 1]) + data[1:], offset)
 
-    monkeypatch.setattr(device.stick_copy, "_write_at", flip)
+    monkeypatch.setattr(device.stick.stick_copy, "_write_at", flip)
     report = serve(stick, takes)
     assert (report.n_copied, report.n_left) == (0, 2)
     assert "came back otherwise than written: use another stick" in report.problems[0]
@@ -198,8 +198,8 @@ def test_what_does_not_fit_is_said_and_leaves_its_room_to_what_does(
     stick: Path, takes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(takes, 3, n_seconds=1)
-    small = sum(path.stat().st_size for path in (takes / "0003").iterdir()) + device.stick_copy.LEFT_FREE_BYTES
-    monkeypatch.setattr(device.stick_folder.StickFolder, "free_bytes", small)
+    small = sum(path.stat().st_size for path in (takes / "0003").iterdir()) + device.stick.stick_copy.LEFT_FREE_BYTES
+    monkeypatch.setattr(device.stick.stick_folder.StickFolder, "free_bytes", small)
     report = serve(stick, takes)
     assert (report.n_copied, report.n_left) == (1, 2)
     assert report.problems == ["take 0001 does not fit", "take 0002 does not fit"]
@@ -312,12 +312,12 @@ def test_a_file_where_a_take_would_be_is_not_overwritten(stick: Path, takes: Pat
 
 
 def test_a_folder_full_of_names_is_not_read_for_ever(stick: Path, takes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device.stick_folder, "MOST_NAMES", 5)
+    monkeypatch.setattr(device.stick.stick_folder, "MOST_NAMES", 5)
     bundle = stick / "dance-sampler" / "bundle"
     bundle.mkdir()
     for n in range(50):
         (bundle / f"{n}{'x' * 240}").touch()
-    assert device.stick_folder.StickFolder.open(bundle).names()[5:] == []
+    assert device.stick.stick_folder.StickFolder.open(bundle).names()[5:] == []
     assert serve(stick, takes, install=lambda _: "a").installed == "a"
 
 
@@ -387,14 +387,14 @@ def test_how_far_it_has_come_is_told(stick: Path, takes: Path) -> None:
 def test_a_take_that_the_box_cannot_read_does_not_keep_others_back(
     stick: Path, takes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source_files = device.stick_copy.source_files
+    source_files = device.stick.stick_copy.source_files
 
     def without_first(take: Path) -> dict[str, int]:
         if take.name == "0001":
             raise OSError(errno.EIO, "Input/output error", str(take))
         return source_files(take)
 
-    monkeypatch.setattr(device.stick_copy, "source_files", without_first)
+    monkeypatch.setattr(device.stick.stick_copy, "source_files", without_first)
     report = serve(stick, takes)
     assert (report.n_copied, report.n_left) == (1, 1)
     assert "cannot be read (Input/output error): check the card" in report.problems[0]

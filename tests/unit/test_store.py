@@ -23,8 +23,8 @@ import pytest
 from device.core.errors import TakeError
 from device.core.motiongram import MotionSettings
 from device.core.take import COLUMN_MAGIC, SAMPLES_PER_CHUNK, column_dtype, seal
-from device.locks import FolderLock
-from device.store import (
+from device.store.locks import FolderLock
+from device.store.store import (
     Take,
     TakeWriter,
     allocate,
@@ -385,7 +385,7 @@ from itertools import count
 from pathlib import Path
 import numpy as np
 from tests.unit.test_store import FPS, RATE_HZ, SETTINGS, ticking
-from device.store import TakeWriter
+from device.store.store import TakeWriter
 writer = TakeWriter(Path(sys.argv[1]), SETTINGS, RATE_HZ, {}, clock=ticking())
 for index in count():
     writer.add_columns(np.full((1, 10), index, np.float32), np.array([index / FPS]))
@@ -501,7 +501,7 @@ def test_what_a_failing_disk_lost_is_never_called_safe(tmp_path: Path, monkeypat
             raise OSError(errno.EIO, "Input/output error")
         real(descriptor)
 
-    monkeypatch.setattr("device.files.os.fsync", fsync)
+    monkeypatch.setattr("device.store.files.os.fsync", fsync)
     with pytest.raises(TakeError, match=r"Input/output error.*check the disk"):
         writer.add_columns(columns_of(50), np.arange(100, 150) / FPS)
     for go_on in (lambda: writer.add_columns(columns_of(8), np.arange(150, 158) / FPS), writer.finish):

@@ -18,8 +18,8 @@ from device.__main__ import COMMANDS
 from device.cli import run
 from device.core.errors import TakeError
 from device.core.motiongram import MotionSettings
-from device.store import Take, TakeWriter, list_takes
-from device.take_export import export_take
+from device.store.store import Take, TakeWriter, list_takes
+from device.store.take_export import export_take
 
 RATE_HZ, FPS = 8000, 50.0
 
@@ -69,7 +69,7 @@ def test_a_copy_that_is_not_equal_is_told_and_not_kept(tmp_path: Path, monkeypat
     """A stick that is full of nothing takes all that is written to it."""
     take = record(tmp_path / "takes")
     real = os.write
-    monkeypatch.setattr("device.files.os.write", lambda file, data: real(file, bytes(len(data))))
+    monkeypatch.setattr("device.store.files.os.write", lambda file, data: real(file, bytes(len(data))))
     with pytest.raises(TakeError, match="is not equal: check that disk"):
         export_take(take, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -81,7 +81,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_left(tmp_path: Path, monkeyp
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("device.files.os.write", full)
+    monkeypatch.setattr("device.store.files.os.write", full)
     with pytest.raises(TakeError, match=r"No space left on device.*free some space"):
         export_take(take, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

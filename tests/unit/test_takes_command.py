@@ -12,7 +12,7 @@ import pytest
 from device.__main__ import COMMANDS
 from device.cli import run
 from device.core.motiongram import MotionSettings
-from device.store import TakeWriter
+from device.store.store import TakeWriter
 
 RATE_HZ = 8000
 

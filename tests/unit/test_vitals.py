@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from device.vitals import Vitals, free_memory_bytes, is_clock_synchronised, look, memory_bytes, temperature_c, throttled
+from device.box.vitals import (
+    Vitals,
+    free_memory_bytes,
+    is_clock_synchronised,
+    look,
+    memory_bytes,
+    temperature_c,
+    throttled,
+)
 
 
 def put(root: Path, name: str, text: str) -> Path:

@@ -22,7 +22,7 @@ from device.core.wire import (
     parse_command,
     unpack_bundle,
 )
-from device.take_reader import COLUMNS, FACTS, SOUND
+from device.store.take_reader import COLUMNS, FACTS, SOUND
 
 DIGEST = "0123456789abcdef" * 4
 COMMANDS = {

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.bundle import Manifest
-from device.store import Take
+from device.store.store import Take
 from trainer.playing import Span
 from trainer.reporting.costs import VariantCost
 from trainer.reporting.curves import Curve

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from device.core.synth import Synth
 from device.edges.model import SpectrumModel
-from device.engine import Player, play_virtual
+from device.engine.engine import Player, play_virtual
 from trainer.macs import count
 from trainer.playing import Playing, Span
 
