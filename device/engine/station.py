@@ -11,6 +11,8 @@ from device.engine.process import Child, PartEndedError
 HUNG_S = 2.0
 """A process that makes no progress for so long, though it could, is ended and started again."""
 RETRY_S = 0.5
+LONGEST_RETRY_S = 1.5
+"""What stays missing is tried less and less often, so that a small box has its time for the rest; up to this."""
 
 
 class Station:
@@ -45,6 +47,7 @@ class Station:
         self.last_error = ""
         self._launch = launch
         self._due_s = 0.0
+        self._retry_s = 0.0
         self._progress = -1.0
         self._since_s = 0.0
 
@@ -61,10 +64,11 @@ class Station:
 
     def try_again_later(self, reason: str) -> None:
         """End the process, or what is left of it; `start_if_due` starts it again."""
+        self._retry_s = RETRY_S if self.is_ready else min(max(2.0 * self._retry_s, RETRY_S), LONGEST_RETRY_S)
         self.end()
         self.n_restarts += 1
         self.last_error = reason
-        self._due_s = time.monotonic() + RETRY_S
+        self._due_s = time.monotonic() + self._retry_s
 
     def end(self, patience_s: float = 0.0) -> None:
         """End the process, by force if it has not ended by itself in this time."""

@@ -9,7 +9,7 @@ import pytest
 
 from device.core.errors import CameraError
 from device.engine.process import Child, PartEndedError
-from device.engine.station import HUNG_S, RETRY_S, Station
+from device.engine.station import HUNG_S, LONGEST_RETRY_S, RETRY_S, Station
 from tests.hand_clock import HandClock
 
 
@@ -93,6 +93,7 @@ def test_what_was_given_up_is_started_again_after_a_while_and_not_before(
     station: Station, processes: list[Process], clock: HandClock
 ) -> None:
     for n in range(1, 4):
+        station.is_ready = True
         station.try_again_later("the cable is out")
         assert processes[-1].is_ended
         assert (station.child, station.is_ready, station.n_restarts) == (None, False, n)
@@ -107,6 +108,25 @@ def test_what_was_given_up_is_started_again_after_a_while_and_not_before(
         station.start_if_due()
         assert len(processes) == n + 1
     assert [process.told for process in processes] == [[]] * 4
+
+
+def test_what_stays_missing_is_tried_less_often_until_it_was_there_again(
+    station: Station, processes: list[Process], clock: HandClock
+) -> None:
+    def wait_s() -> float:
+        n, begin_s = len(processes), clock.time_s
+        station.try_again_later("no camera")
+        while len(processes) == n:
+            clock.time_s += 0.01
+            station.start_if_due()
+        return clock.time_s - begin_s
+
+    waits_s = [wait_s() for _ in range(5)]
+    station.is_ready = True
+    waits_s.append(wait_s())
+    assert waits_s == pytest.approx(
+        [RETRY_S, 2 * RETRY_S, LONGEST_RETRY_S, LONGEST_RETRY_S, LONGEST_RETRY_S, RETRY_S], abs=0.02
+    )
 
 
 def test_it_hangs_when_it_stands_still_although_it_could_move(station: Station, clock: HandClock) -> None:
