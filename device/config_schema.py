@@ -80,6 +80,19 @@ class WebAddress:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What is recorded: a card's input or a file, or nothing."""
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether the text is empty or names one of the two."""
+        kind, _, target = value.partition(":")
+        return value == "" or (kind in ("alsa", "wav") and target != "")
+
+    def __str__(self) -> str:
+        return "alsa:PCM or wav:FILE, or nothing"
+
+
+@dataclass(frozen=True)
 class CameraConfig:
     """The camera, the picture in pixels that motion is measured in, and how a live camera is driven.
 
@@ -243,7 +256,7 @@ class PanelConfig:
 class CaptureConfig:
     """What is recorded, and what is heard meanwhile; `channel` 0 is the mean of all."""
 
-    audio_in: str
+    audio_in: Annotated[str, Input()]
     channels: Annotated[int, Range(1, 32)]
     channel: Annotated[int, Range(0, 32)]
     buffer_s: Annotated[float, Range(0.02, 2)]

@@ -69,6 +69,9 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps({"takes": rows}))
     else:
         print("\n".join(map(_line, rows)) or f"no takes in {takes_dir}")
+        finished = [row for row in rows if row["state"] != "recording"]
+        if args.action == "verify" and finished:
+            print(_verdict(finished))
     return int(args.action == "verify" and any(row["state"] not in ("whole", "recording") for row in rows))
 
 
@@ -103,6 +106,11 @@ def _facts(take: Take) -> dict[str, object]:
         "source": take.facts.source,
         "notes": take.facts.notes,
     }
+
+
+def _verdict(rows: list[dict[str, object]]) -> str:
+    n_whole = sum(row["state"] == "whole" for row in rows)
+    return f"every checksum compared: {n_whole} of {len(rows)} takes {'is' if n_whole == 1 else 'are'} whole"
 
 
 def _line(row: dict[str, object]) -> str:

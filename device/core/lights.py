@@ -52,7 +52,9 @@ SEEN: dict[Light, Seen] = {
     Light.COUNT_IN: Seen("a short blip twice a second", "count-in: the take is about to begin"),
     Light.RECORDING: Seen("blinks evenly, once a second", "recording: dance, with your music"),
     Light.SAVING: Seen("blinks evenly and fast", "saving the take: leave the plug alone"),
-    Light.FAULT: Seen("two flashes and a pause", "camera or sound card missing: look at its cable; something else: see the status"),
+    Light.FAULT: Seen(
+        "two flashes and a pause", "camera or sound card missing: look at its cable; something else: see the status"
+    ),
     Light.SAFE: Seen("one flash every 3 s", "safe mode: the factory's sound and settings; press to leave it"),
     Light.STOPPING: Seen("lit, with a wink twice a second", "stopping: leave the plug alone until it is dark"),
     Light.LET_GO: Seen(

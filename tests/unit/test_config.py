@@ -68,6 +68,8 @@ def test_a_configuration_cannot_be_changed_by_accident() -> None:
         ("[audio]\nperiod = 8192", "allowed is a whole number, 16 to 4096"),
         ("[audio]\nperiod = 128.0", "allowed is a whole number"),
         ("[audio]\nperiod = true", "audio.period = true cannot be used"),
+        ('[capture]\naudio_in = "hw:CARD=Device"', "allowed is a text, alsa:PCM or wav:FILE, or nothing"),
+        ('[capture]\naudio_in = "alsa:"', "allowed is a text, alsa:PCM or wav:FILE, or nothing"),
         ('[audio]\nperiod = "128"', 'audio.period = "128" cannot be used'),
         ("[audio]\ndevice = 1", "allowed is a text"),
         ('[model]\nmode = "strem"', 'model.mode = "strem" cannot be used; allowed is a text, stream or segment'),

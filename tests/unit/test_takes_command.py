@@ -62,11 +62,14 @@ def test_a_damaged_take_fails_the_check_and_does_not_hide_the_others(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{damaged}  damaged: ")
     assert lines[1].startswith(f"{whole}  11.98 s")
+    assert lines[2] == "every checksum compared: 1 of 2 takes is whole"
 
 
-def test_whole_takes_pass_the_check(tmp_path: Path) -> None:
+def test_whole_takes_pass_the_check_which_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path)
     record(tmp_path)
     assert takes("verify", "--takes", tmp_path) == 0
+    assert capsys.readouterr().out.endswith("\nevery checksum compared: 2 of 2 takes are whole\n")
 
 
 def test_what_was_cut_short_is_named_and_can_be_salvaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +93,7 @@ def test_what_cannot_be_salvaged_is_to_be_deleted(
     takes(action, "--takes", tmp_path)
     line = capsys.readouterr().out
     assert f"{path}  incomplete: " in line
-    assert line.endswith("delete it, nothing in it can be salvaged\n")
+    assert "delete it, nothing in it can be salvaged\n" in line
     assert takes("salvage", path) == 1
     assert "nothing can be salvaged: delete it" in capsys.readouterr().err
 
