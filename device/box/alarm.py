@@ -6,7 +6,6 @@ A fault that comes and goes is told of at once, then at most once in a while, an
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import logging
 import os
@@ -16,8 +15,6 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -180,7 +177,7 @@ class _Teller:
     def _try_to_tell(self, alarm: Alarm) -> None:
         try:
             self._tell(alarm)
-        except (OSError, ValueError, subprocess.SubprocessError, http.client.HTTPException) as error:
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
             reason = " ".join(str(error).split())[:LONGEST_REASON]
             _log.warning("the %s for faults has failed: %s; see [faults] in the configuration", self._name, reason)
 
@@ -228,9 +225,15 @@ def post(config: FaultsConfig, content: bytes) -> None:
     OSError, ValueError
         Nobody answers there, or not well.
     """
+    import http.client
+    import urllib.request  # here, since most boxes never post and all start
+
     # Only http and https pass the configuration's check.
     request = urllib.request.Request(  # noqa: S310
         config.webhook, content, {"Content-Type": "application/json", "User-Agent": "dance-sampler"}
     )
-    with urllib.request.urlopen(request, timeout=config.timeout_s) as answer:  # noqa: S310
-        answer.read(1)
+    try:
+        with urllib.request.urlopen(request, timeout=config.timeout_s) as answer:  # noqa: S310
+            answer.read(1)
+    except http.client.HTTPException as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
