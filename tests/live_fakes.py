@@ -23,7 +23,8 @@ from device.core.errors import ModelError
 from device.core.frame import Frame
 from device.edges.audio import AudioOutput
 from device.edges.model import Float32, SpectrumModel
-from device.engine.live import Live, LiveSettings
+from device.engine.crew import LiveSettings
+from device.engine.live import Live
 from device.engine.model_process import ModelSetup, Playing, model_main
 from device.engine.paced import MonotonicClock, PacedOutput
 from device.engine.process import Part

@@ -14,7 +14,8 @@ from device.core.limiter import amplitude
 from device.core.room_profile import RoomProfile
 from device.edges.camera import Camera
 from device.engine.cameras import clip_of
-from device.engine.live import Live, LiveSettings
+from device.engine.crew import LiveSettings
+from device.engine.live import Live
 from device.engine.model_process import Playing
 from device.engine.openers import open_camera, open_clip, open_input, open_steady_card, sized
 from device.engine.paced import EndlessClip, MonotonicClock, PacedCamera

@@ -13,7 +13,8 @@ from device.check.verdict import FAILED, GOOD, WARNING, Context, Verdict
 from device.core.frame import Frame
 from device.core.limiter import amplitude
 from device.edges.camera import Camera
-from device.engine.live import Live, LiveSettings
+from device.engine.crew import LiveSettings
+from device.engine.live import Live
 from device.engine.model_process import Playing
 from device.engine.openers import open_steady_card
 from device.engine.paced import Clock, MonotonicClock

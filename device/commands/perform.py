@@ -95,7 +95,8 @@ def _known_room(config: Config) -> RoomProfile | None:
 
 def _perform_live(plan: Plan, config: Config, path: Path, stop: threading.Event) -> Performed:
     from device.core.limiter import amplitude
-    from device.engine.live import Live, LiveSettings
+    from device.engine.crew import LiveSettings
+    from device.engine.live import Live
     from device.engine.model_process import Playing
     from device.engine.openers import open_camera, open_paced_wav, open_steady_card, sized
     from device.engine.realtime import Urgency

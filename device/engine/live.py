@@ -11,36 +11,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from device.core.bundle import Manifest
 from device.core.errors import AudioError, CameraError, ModelError
-from device.core.limiter import PEAK_DB, amplitude
-from device.core.room_profile import RoomProfile, RoomSettings
-from device.engine.camera_process import CameraSetup, OpenCamera, camera_main
+from device.core.room_profile import RoomProfile
+from device.engine.camera_process import OpenCamera
+from device.engine.crew import Crew, Deck, LiveSettings
 from device.engine.engine import n_at_end
 from device.engine.frame_bus import FrameBus
-from device.engine.model_process import ModelFacts, ModelSetup, Playing, check_frames, model_main
-from device.engine.performance import Meter, Performance, meter_layout
-from device.engine.player import n_steps_of
+from device.engine.model_process import ModelFacts
+from device.engine.performance import Performance
 from device.engine.process import Child, PartEndedError, wait_for_any
-from device.engine.realtime import Urgency
-from device.engine.scores import score_layout
-from device.engine.shared import Bell, SharedArrays
-from device.engine.sound_process import (
-    ABANDON,
-    CONTROL,
-    STOP_SOFTLY,
-    ListeningPlan,
-    OpenOutput,
-    SoundSetup,
-    VoicePlan,
-    sound_main,
-)
+from device.engine.sound_process import ABANDON, STOP_SOFTLY, ListeningPlan, OpenOutput
 from device.engine.station import Station
-from device.engine.tape import Tape, tape_layout
-from device.models.bundles import read_manifest
 
 _log = logging.getLogger(__name__)
 
@@ -52,58 +35,6 @@ STOP_S = 2.0
 
 def _do_nothing() -> None:
     """Let whoever waits wait."""
-
-
-@dataclass(frozen=True)
-class LiveSettings:
-    """How it is played live.
-
-    Attributes
-    ----------
-    playing : Playing
-    rate_hz : int
-        Samples per second of the output.
-    height, width : int
-        Of the frames.
-    crossfade_s : float
-        From one model to the next.
-    urgency : Urgency
-        Of the sound; model and camera come after it.
-    is_patient : bool
-        Start again what has failed, for ever, rather than end.
-    is_clip : bool
-        The camera is a video: the sound begins with its first frame and ends after its last.
-    seconds : float or None
-        Frames from this time on after the first are left out.
-    peak : float
-        Amplitude that nothing passes.
-    room : RoomSettings
-        How the room is learned.
-    """
-
-    playing: Playing
-    rate_hz: int
-    height: int
-    width: int
-    crossfade_s: float
-    urgency: Urgency
-    is_patient: bool = True
-    is_clip: bool = False
-    seconds: float | None = None
-    peak: float = amplitude(PEAK_DB)
-    room: RoomSettings = field(default_factory=RoomSettings)
-
-
-@dataclass(eq=False)
-class _Deck:
-    """A model that plays, or is to."""
-
-    number: int
-    bundle: Path
-    manifest: Manifest
-    scores: SharedArrays
-    station: Station
-    facts: ModelFacts | None = None
 
 
 class Live:
@@ -154,24 +85,15 @@ class Live:
         listening: ListeningPlan | None = None,
     ) -> None:
         self.settings = settings
-        self._listening = listening
         self.room = room
         self.notes: list[str] = []
         self.is_over = False
-        self._open_camera, self._open_output = open_camera, open_output
-        self._bells = (Bell(), Bell())
-        self._frames = FrameBus(settings.height, settings.width, self._bells)
-        self._started = Bell()
-        self._control = SharedArrays(CONTROL)
-        self._meter_memory = SharedArrays(meter_layout())
-        self.meter = Meter(settings.rate_hz, self._meter_memory)
-        layout = tape_layout(settings.height + settings.width, settings.rate_hz)
-        self._tape_memory = SharedArrays(layout) if keeps_tape else None
-        self.tape = None if self._tape_memory is None else Tape(self._tape_memory, settings.rate_hz)
-        self._camera = Station("camera", self._start_camera)
+        self._crew = Crew(open_camera, open_output, settings, keeps_tape=keeps_tape, listening=listening)
+        self.meter, self.tape, self._control = self._crew.meter, self._crew.tape, self._crew.control
+        self._camera = Station("camera", self._crew.start_camera)
         self._sound = Station("sound", self._start_sound)
-        self._deck = self._new_deck(bundle, 0)
-        self._voiced: _Deck | None = None
+        self._deck = self._crew.deck(bundle, 0, lambda: self.room)
+        self._voiced: Deck | None = None
         self._has_played = False
 
     def start(self, meanwhile: Callable[[], None] = _do_nothing) -> None:
@@ -245,7 +167,7 @@ class Live:
         BundleError, ModelError
             It does not play, and was never heard: the old one goes on.
         """
-        old, new = self._deck, self._new_deck(bundle, self._deck.number + 1)
+        old, new = self._deck, self._crew.deck(bundle, self._deck.number + 1, lambda: self.room)
         try:
             new.station.start()
             self._until_ready(new, meanwhile)
@@ -287,7 +209,7 @@ class Live:
     @property
     def frames(self) -> FrameBus:
         """What the camera sees, for whoever looks besides; one camera's process after another."""
-        return self._frames
+        return self._crew.frames
 
     def listen(self, on: bool) -> None:
         """Let the input be heard instead of the model, or as the listening plan says; or the model again.
@@ -331,38 +253,11 @@ class Live:
         # The model takes longest, so it is started first.
         return (self._deck.station, self._sound, self._camera)
 
-    def _new_deck(self, bundle: Path, number: int) -> _Deck:
-        manifest, playing = read_manifest(bundle), self.settings.playing
-        check_frames(bundle, self._frames, (manifest.motion.height, manifest.motion.width))
-        scores = SharedArrays(score_layout(manifest.n_bins, n_steps_of(manifest, playing.mode)))
-        bell = self._bells[number % len(self._bells)]
-
-        def launch() -> Child:
-            setup = ModelSetup(
-                bundle, playing, self._frames, bell, scores, self.settings.room, self.room, self._meter_memory,
-                self._tape_memory, self.settings.urgency.below(10),
-            )  # fmt: skip
-            return Child("model", model_main, setup)
-
-        return _Deck(number, bundle, manifest, scores, Station("model", launch))
-
     def _start_sound(self) -> Child:
-        started = self._started if self.settings.is_clip else None
-        setup = SoundSetup(
-            self._open_output, started, self._control, self._meter_memory, self._tape_memory,
-            self.settings.peak, self.settings.urgency, self._listening,
-        )  # fmt: skip
         self._voiced = None
-        return Child("sound", sound_main, setup)
+        return self._crew.start_sound()
 
-    def _start_camera(self) -> Child:
-        setup = CameraSetup(
-            self._open_camera, self.settings.is_clip, self._frames, self.settings.seconds, self._started,
-            self._meter_memory, self.settings.urgency.below(20),
-        )  # fmt: skip
-        return Child("camera", camera_main, setup)
-
-    def _until_ready(self, deck: _Deck, meanwhile: Callable[[], None]) -> None:
+    def _until_ready(self, deck: Deck, meanwhile: Callable[[], None]) -> None:
         """Wait until a model beside the one that plays is ready, while all else is watched."""
         deadline_s = time.monotonic() + READY_S
         while deck.facts is None:
@@ -410,23 +305,14 @@ class Live:
 
     def _let_play(self) -> None:
         """Let the model be heard, once it is ready and so is the sound."""
-        deck, playing = self._deck, self.settings.playing
+        deck = self._deck
         if deck.facts is None or not self._sound.is_ready:
             return
         if self._voiced is deck:  # A model's process that was started again goes on in its old place.
             deck.station.tell("go")
             return
         crossfade_s = self.settings.crossfade_s if self._voiced is not None else 0.0
-        plan = VoicePlan(
-            deck.number,
-            deck.scores,
-            deck.manifest.grid_rate_hz,
-            deck.manifest.synth,
-            playing.seed,
-            playing.fade_s,
-            crossfade_s,
-        )
-        self._sound.tell("play", plan)
+        self._sound.tell("play", self._crew.plan(deck, crossfade_s))
 
     def _let_dance(self) -> None:
         """Let frames come, once they can be heard."""

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from device.config import Config
 from device.core.errors import DanceSamplerError
 from device.engine.camera_process import OpenCamera
-from device.engine.live import Live, LiveSettings
+from device.engine.crew import LiveSettings
+from device.engine.live import Live
 from device.engine.model_process import Playing
 from device.engine.performance import Performance
 from device.engine.realtime import Urgency

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from device.config import DEFAULT_PATH, load_config
 from device.core.bundle import MODEL_FILES
 from device.core.latency import LatencyHistogram
-from device.engine.live import Live, LiveSettings
+from device.engine.crew import LiveSettings
+from device.engine.live import Live
 from device.engine.model_process import Playing
 from device.engine.process import Child
 from device.engine.realtime import Urgency

@@ -217,7 +217,7 @@ def test_a_bundle_that_does_not_play_is_never_heard_and_the_old_one_goes_on(
 ) -> None:
     if name in ("hangs", "dies") and not (bundles / name).exists():
         shutil.copytree(bundles / "high", bundles / name)
-    monkeypatch.setattr("device.engine.live.model_main", bad_model_main)
+    monkeypatch.setattr("device.engine.crew.model_main", bad_model_main)
     with rig(bundles / "low") as it:
         n_processes, facts = len(family(os.getpid())), it.live.facts
         monkeypatch.setattr("device.engine.live.READY_S", 1.0)
@@ -239,7 +239,7 @@ def test_a_model_that_goes_wrong_stays_within_limits_and_another_can_take_over(
 ) -> None:
     if not (bundles / bad).exists():
         shutil.copytree(bundles / "low", bundles / bad)
-    monkeypatch.setattr("device.engine.live.model_main", bad_model_main)
+    monkeypatch.setattr("device.engine.crew.model_main", bad_model_main)
     with rig(bundles / bad) as it:
         if bad in ("raises", "stalls"):
             it.until(lambda: it.live.n_restarts["model"] >= 1)
