@@ -1,0 +1,86 @@
+"""The twin: `python -m tests.twin [LAYER...]` tries the whole box without its hardware, and writes `RESULTS.md`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from device.store.files import replace_synced
+from tests.twin.results import FAILURES, PAGE, Check, Results, load, page
+from tests.twin.workbench import Workbench
+
+ORDER = ("container", "replay", "machine")
+"""Cheapest first: a layer tries only what the one before cannot."""
+
+
+class Layer(Protocol):
+    """What a module `tests.twin.NAME.layer` has."""
+
+    CHECKS: Sequence[Check]
+
+    def run(self, results: Results, work: Workbench) -> None:
+        """Try all of its checks."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try layers, or the faults planted in them; write the page; say how it went."""
+    names = layer_names()
+    parser = argparse.ArgumentParser(prog="python -m tests.twin", description="try the box without its hardware")
+    parser.add_argument("layers", nargs="*", metavar="LAYER", help=f"which to try: {', '.join(names)} (default: all)")
+    parser.add_argument("--plants", action="store_true", help="plant the fault of each check: all must be caught")
+    parser.add_argument("--plant", action="append", metavar="NAME", help="plant the fault of this check only")
+    parser.add_argument("--list", action="store_true", help="list all checks with their names")
+    parser.add_argument("--patience", type=float, default=1.0, metavar="N", help="wait N times as long as usual")
+    args = parser.parse_args(argv)
+    layers = {name: cast(Layer, importlib.import_module(f"tests.twin.{name}.layer")) for name in names}
+    checks = {check.name: check for layer in layers.values() for check in layer.CHECKS}
+    if unknown := [*(set(args.layers) - set(names)), *(set(args.plant or ()) - set(checks))]:
+        parser.error(f"there is no {unknown[0]}: --list lists all")
+    if args.list:
+        print("\n".join(f"{each.layer:10} {each.name:28} {each.promise}" for each in checks.values()))
+        return 0
+    results = Results(planted=set(args.plant or checks) if args.plants or args.plant else None)
+    for name in args.layers or names:
+        if results.wants(*layers[name].CHECKS):
+            try_layer(layers[name], results, args.patience)
+            replace_synced(PAGE, page(list(checks.values()), load()).encode())
+    return _verdict(results)
+
+
+def layer_names() -> list[str]:
+    """Give all layers, in the order in which they are tried."""
+    return sorted((each.parent.name for each in Path(__file__).parent.glob("*/layer.py")), key=ORDER.index)
+
+
+def try_layer(layer: Layer, results: Results, patience: float = 1.0) -> None:
+    """Try one layer on a workbench of its own: whatever happens, each of its checks has an outcome."""
+    why = "its layer did not come to it"
+    try:
+        with Workbench(n_times=patience) as work:
+            layer.run(results, work)
+    except FAILURES as error:
+        why = " ".join(str(error).split())
+        print(f"a layer ended: {why}", file=sys.stderr)
+        results.is_broken = True  # even if what broke is the tidying up
+    results.finish(layer.CHECKS, why)
+
+
+def _verdict(results: Results) -> int:
+    print(f"{len(results.outcomes) - len(results.failures)} of {len(results.outcomes)} checks went well; see {PAGE}")
+    for name in results.failures:
+        outcome = results.outcomes[name]
+        print(f"{name}: {outcome.verdict}: {outcome.said}", file=sys.stderr)
+    return 1 if results.failures or results.is_broken or not results.outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line for each check, at once
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
