@@ -17,7 +17,8 @@ from typing import Any
 
 from device.box.status_client import StatusError, ask
 from device.core.presses import AT_START_S
-from tests.pulse_card import PCM, wait_until
+from tests.eventually import eventually
+from tests.pulse_card import PCM
 
 HOLD_S, LONG_S = 0.5, 1.5
 COUNT_IN_S = 0.3
@@ -97,7 +98,7 @@ class BoxProcess:
         """Start it, with a finger on the button or not, and wait until it says what it is doing."""
         self.launch()
         if hold_button:
-            wait_until(lambda: self._alive() and self._pins.exists(), PATIENCE_S)
+            eventually(lambda: self._alive() and self._pins.exists(), patience_s=PATIENCE_S)
             self.button("down")
         # A press of the first moments means safe mode, or nothing.
         self.until(lambda box: box["state"] == until and (hold_button or box["uptime_s"] > AT_START_S + 0.5))
@@ -168,7 +169,7 @@ class BoxProcess:
             return bool(found.get("state")) and bool(holds(found))
 
         try:
-            wait_until(look, patience_s)
+            eventually(look, patience_s=patience_s)
         except AssertionError as error:
             if self._process is not None:  # Let it say where it stands.
                 self._process.send_signal(signal.SIGABRT)

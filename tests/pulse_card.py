@@ -6,8 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.eventually import eventually
+
 Sound = npt.NDArray[np.float32]
 
 # ALSA's name of the card.
 PCM = "pulse"
 
 # Longer than anything here takes, even on a busy machine.
-_PATIENCE_S = 30.0
 
 
 class PulseCard:
@@ -79,7 +79,7 @@ class PulseCard:
         ]
         with (self._folder / "server.log").open("ab") as log:
             self._server = self._run(["pulseaudio", *options, *modules], log, log)
-        wait_until(lambda: self._ask("pactl", "info") == 0)
+        eventually(lambda: self._ask("pactl", "info") == 0)
 
     def stop(self) -> None:
         """Take it away, as a plug is pulled. May be called twice."""
@@ -98,7 +98,7 @@ class PulseCard:
         with path.open("wb") as file, (self._folder / "recorder.log").open("ab") as log:
             recorder = self._run(["parec", "-d", "nul.monitor", "--latency-msec=20", *form], file, log)
             try:
-                wait_until(lambda: path.stat().st_size > 0)
+                eventually(lambda: path.stat().st_size > 0)
                 yield Recording(path, self.n_channels)
             finally:
                 recorder.kill()
@@ -144,15 +144,6 @@ class Recording:
     def hears(self) -> bool:
         """Tell whether there was anything but silence."""
         return bool(self.sound.any())
-
-
-def wait_until(holds: Callable[[], bool], patience_s: float = _PATIENCE_S) -> float:
-    """Look every few milliseconds until it holds; give the seconds that it took."""
-    begin_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begin_s < patience_s, "it never came"
-        time.sleep(0.005)
-    return time.monotonic() - begin_s
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from tests.bench.bench import Bench
 from tests.bench.figures import MEMORY_MB, START_S, Figure, Section, of_runs
 from tests.bench.whole import family, memory_mb
 from tests.box_process import BoxProcess
-from tests.pulse_card import PulseCard, wait_until
+from tests.eventually import eventually
+from tests.pulse_card import PulseCard
 
 HOW = """\
 - **box**: `python -m device run` with the factory's model: a video over and over as its camera, PulseAudio as its card
@@ -50,7 +51,7 @@ def measure_box(bench: Bench) -> Section:
 def _start(box: BoxProcess) -> float:
     started_s = time.perf_counter()
     box.launch()
-    wait_until(lambda: "READY=1" in box.told)
+    eventually(lambda: "READY=1" in box.told)
     took_s = time.perf_counter() - started_s
     box.stop()
     return took_s

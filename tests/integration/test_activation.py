@@ -16,9 +16,10 @@ from device.models.bundles import FACTORY
 from device.models.model_store import current_bundle, install_bundle, installed_bundles
 from device.models.model_trial import last_good, trial_of
 from tests.box_process import BoxProcess
+from tests.eventually import eventually
 from tests.long import long
 from tests.media_files import make_sound_file, tone
-from tests.pulse_card import PulseCard, pulse_card, wait_until
+from tests.pulse_card import PulseCard, pulse_card
 from tests.tone_bundles import make_bundles
 from tests.trial_bundles import make_trial_bundles
 
@@ -130,7 +131,7 @@ def test_a_box_that_ends_in_a_trial(box: BoxProcess, bundles: Path, how: str) ->
     pids = box.until(lambda said: phase_of(said) == "trial")["pids"].values()
     if how == "kill":
         box.kill()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     else:
         assert box.stop() == 0
     box.start()

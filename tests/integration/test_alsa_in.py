@@ -19,7 +19,8 @@ from device.edges.audio_in_alsa import AlsaInput
 from device.engine.realtime import Urgency
 from device.engine.shared import SharedArrays
 from device.engine.sound_ring import SoundRing
-from tests.pulse_card import PCM, PulseCard, pulse_card, wait_until
+from tests.eventually import eventually
+from tests.pulse_card import PCM, PulseCard, pulse_card
 
 __all__ = ["pulse_card"]
 
@@ -87,7 +88,7 @@ def test_a_server_s_sound_comes_in_time_and_when_it_is_taken_away_that_is_an_err
                 return "plug it in again" in str(error)
             return False
 
-        wait_until(is_gone)
+        eventually(is_gone)
 
 
 def open_pulse(environment: dict[str, str], _begin_s: float) -> AlsaInput:
@@ -105,7 +106,7 @@ def test_a_card_that_is_absent_comes_goes_and_comes_back_in_one_ring(pulse_card:
             microphone.watch()
             return is_so()
 
-        wait_until(holds)
+        eventually(holds)
 
     microphone.start()
     try:

@@ -25,9 +25,10 @@ from device.engine.sound_ring import SoundRing
 from device.models.bundles import FACTORY
 from device.store.store import Take, incomplete_takes, list_takes, salvage
 from tests.capture_fakes import BLOCK, CALM, FPS, RATE_HZ, WHISTLE_HZ, Feed, open_whistle
+from tests.eventually import eventually
 from tests.live_fakes import HEIGHT, WIDTH, Rig
 from tests.media_files import make_video, moving_bar
-from tests.pulse_card import PulseCard, pulse_card, wait_until
+from tests.pulse_card import PulseCard, pulse_card
 
 __all__ = ["pulse_card"]
 
@@ -189,7 +190,7 @@ def test_a_microphone_s_process_that_is_killed_leaves_silence_and_its_sound_come
     try:
 
         def until(is_so: object) -> None:
-            wait_until(lambda: (microphone.watch(), is_so())[1])  # type: ignore[func-returns-value, operator]  # both
+            eventually(lambda: (microphone.watch(), is_so())[1])  # type: ignore[func-returns-value, operator]  # both
 
         until(lambda: microphone.is_live and microphone.level_dbfs > -7.0)
         killed_s, n_blocks = time.monotonic(), ring.n_blocks
@@ -302,7 +303,7 @@ def test_a_sound_card_and_a_video_become_a_take(tmp_path: Path, pulse_card: Puls
     soundfile.write(tmp_path / "noise.wav", np.repeat(steps[:, None], 2, axis=1), 48_000)
     clip = make_video(tmp_path / "dance.mkv", moving_bar(75), fps=25)
     with pulse_card.record() as recording, pulse_card.play(tmp_path / "noise.wav"):
-        wait_until(recording.hears)
+        eventually(recording.hears)
         done = run("--camera", f"file:{clip}", "--audio-in", "alsa:pulse", "--takes", tmp_path / "takes", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
@@ -324,16 +325,16 @@ def test_an_interrupt_ends_the_take_and_saves_it_and_a_kill_leaves_one_to_be_sal
     soundfile.write(tmp_path / "tone.wav", np.full(48_000 * 60, 0.1, np.float32), 48_000)
     command = capture("--camera", f"file:{clip}", "--audio-in", f"wav:{tmp_path / 'tone.wav'}", "--takes", tmp_path)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: _has_begun(tmp_path / "0001"))
+        eventually(lambda: _has_begun(tmp_path / "0001"))
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert said.startswith(str(tmp_path / "0001"))
     assert Take.open(tmp_path / "0001").duration_s > 0.2
     with subprocess.Popen(command, cwd=ROOT, text=True) as killed:
-        wait_until(lambda: _has_begun(tmp_path / "0002"))
+        eventually(lambda: _has_begun(tmp_path / "0002"))
         killed.kill()
-    wait_until(lambda: _salvages(tmp_path / "0002"))
+    eventually(lambda: _salvages(tmp_path / "0002"))
     take = Take.open(tmp_path / "0002")
     assert take.facts.salvaged
     assert take.duration_s > 0.2
@@ -346,7 +347,7 @@ def test_a_card_that_is_pulled_out_ends_the_take_which_is_saved_and_said_to_be_w
     clip = make_video(tmp_path / "dance.mkv", moving_bar(1500), fps=25)
     command = capture("--camera", f"file:{clip}", "--audio-in", "alsa:pulse", "--takes", tmp_path)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: _has_begun(tmp_path / "0001"))
+        eventually(lambda: _has_begun(tmp_path / "0001"))
         pulse_card.stop()
         said, complaint = process.communicate(timeout=30)
     assert (process.returncode, said) == (1, "")

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from device.cli import run
-from tests.pulse_card import wait_until
+from tests.eventually import eventually
 from tests.report_page import HOSTILE, SEGMENT_S, make_bundle, make_takes
 from trainer.__main__ import COMMANDS
 
@@ -66,7 +66,7 @@ class Watched:
 
 def until(page: Page, holds: str, arg: object = None) -> None:
     """Look until it holds; Playwright's own way evaluates a string in the page, whose policy forbids it."""
-    wait_until(lambda: bool(page.evaluate(holds, arg)))
+    eventually(lambda: bool(page.evaluate(holds, arg)))
 
 
 def watch(browser: Browser, made: Path, width: int = 1280, dark: bool = False) -> Watched:

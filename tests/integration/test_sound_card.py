@@ -16,7 +16,8 @@ from device.edges.audio_alsa import AlsaOutput
 from device.edges.model import Float32
 from device.engine.paced import MonotonicClock
 from device.engine.steady import SteadyOutput
-from tests.pulse_card import PCM, PulseCard, Sound, pulse_card, wait_until
+from tests.eventually import eventually
+from tests.pulse_card import PCM, PulseCard, Sound, pulse_card
 
 __all__ = ["pulse_card"]
 
@@ -94,7 +95,7 @@ def test_what_is_played_is_heard_bit_by_bit_and_in_its_time(pulse_card: PulseCar
         # The time passes in the wait, before the block is made, not in the write.
         assert np.median(write_s) < 0.2 * np.median(wait_s)
         output.write(np.zeros(BUFFER, np.float32))
-        wait_until(lambda: len(heard_of(recording.sound)) >= len(sound))
+        eventually(lambda: len(heard_of(recording.sound)) >= len(sound))
     np.testing.assert_array_equal(heard_of(recording.sound), sound)
     assert len(gaps_in(recording.sound)) == output.n_xruns
 
@@ -106,14 +107,14 @@ def test_a_late_block_is_counted_once_and_its_write_plays_on(pulse_card: PulseCa
     with pulse_card.record() as recording, closing(open_pulse()) as output:
         play(output, sound[:half])
         before = output.n_xruns
-        wait_until(lambda: len(heard_of(recording.sound)) >= half)
-        wait_until(lambda: output._pcm.avail() < 0)
+        eventually(lambda: len(heard_of(recording.sound)) >= half)
+        eventually(lambda: output._pcm.avail() < 0)
         play(output, sound[half : half + PERIOD])
         assert output.n_xruns == before + 1
         assert output._pcm.state() == output._alsa.PCM_STATE_RUNNING
         play(output, sound[half + PERIOD :])
         output.write(np.zeros(BUFFER, np.float32))
-        wait_until(lambda: len(heard_of(recording.sound)) >= len(sound))
+        eventually(lambda: len(heard_of(recording.sound)) >= len(sound))
     np.testing.assert_array_equal(heard_of(recording.sound), sound)
     # The lead of silence with which the card starts anew is heard too.
     assert max(gaps_in(recording.sound)) >= BUFFER - PERIOD
@@ -126,7 +127,7 @@ def test_another_rate_than_the_servers_plays_too(pulse_card: PulseCard, rate_hz:
     with pulse_card.record() as recording, closing(open_pulse(rate_hz)) as output:
         assert output.rate_hz == rate_hz
         play(output, tone)
-        wait_until(lambda: len(recording.sound) > 0 and bool(recording.sound[-RATE_HZ // 4 :].any()))
+        eventually(lambda: len(recording.sound) > 0 and bool(recording.sound[-RATE_HZ // 4 :].any()))
     heard = heard_of(recording.sound)[-RATE_HZ // 4 :]
     assert np.argmax(np.abs(np.fft.rfft(heard * np.hanning(len(heard))))) * RATE_HZ / len(heard) == pytest.approx(
         1000, abs=8
@@ -152,10 +153,10 @@ def test_absent_at_first_then_taken_away_it_is_heard_again_within_two_seconds(pu
         for n_lost in range(2):
             pulse_card.start()
             with pulse_card.record() as recording:
-                assert wait_until(lambda: steady.is_live) < 2.0
-                wait_until(recording.hears)
+                assert eventually(lambda: steady.is_live) < 2.0
+                eventually(recording.hears)
                 pulse_card.stop()
-                wait_until(lambda: not steady.is_live)
+                eventually(lambda: not steady.is_live)
             assert steady.n_lost == n_lost + 1
             goes_on(n_played)
 
@@ -163,5 +164,5 @@ def test_absent_at_first_then_taken_away_it_is_heard_again_within_two_seconds(pu
 def goes_on(n_played: list[int]) -> None:
     """See half a second go by in its time: not faster, and even on a busy machine not much slower."""
     n_before, begin_s = n_played[0], time.monotonic()
-    wait_until(lambda: n_played[0] - n_before > BUFFER + RATE_HZ // 2)
+    eventually(lambda: n_played[0] - n_before > BUFFER + RATE_HZ // 2)
     assert 0.45 < time.monotonic() - begin_s < 5.0

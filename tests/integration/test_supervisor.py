@@ -19,9 +19,10 @@ from device.models.bundles import FACTORY
 from device.models.model_trial import commit
 from device.store.store import incomplete_takes, list_takes
 from tests.box_process import HOLD_S, LONG_S, WATCHDOG_S, BoxProcess, Settings
+from tests.eventually import eventually
 from tests.long import long
 from tests.media_files import make_sound_file, tone
-from tests.pulse_card import PulseCard, pulse_card, wait_until
+from tests.pulse_card import PulseCard, pulse_card
 from tests.tone_bundles import make_bundles
 
 __all__ = ["pulse_card"]
@@ -94,13 +95,13 @@ def test_it_plays_records_and_plays_on(box: BoxProcess, pulse_card: PulseCard) -
     """Started, it tells systemd that it is ready, and is heard; a press records, another saves; SIGTERM ends it."""
     with pulse_card.record() as heard:
         box.start()
-        wait_until(heard.hears)
-        wait_until(lambda: "READY=1" in box.told)
+        eventually(heard.hears)
+        eventually(lambda: "READY=1" in box.told)
         box.press()
         box.until(lambda said: said["take"] and said["take"]["seconds"] > 1.5)
         assert box.status()["light"] == "recording"
         n_before = len(heard.sound)
-        wait_until(lambda: len(heard.sound) > n_before + 24_000)
+        eventually(lambda: len(heard.sound) > n_before + 24_000)
         while_recording = heard.sound[n_before : n_before + 24_000, 0]
         box.press()
         said = box.until(lambda said: said["state"] == "performing")
@@ -115,8 +116,8 @@ def test_it_plays_records_and_plays_on(box: BoxProcess, pulse_card: PulseCard) -
     assert np.square(spectrum[190:250]).sum() > 0.9 * np.square(spectrum[10:]).sum()
     pids = box.status()["pids"].values()
     assert box.stop() == 0
-    wait_until(lambda: "STOPPING=1" in box.told)
-    wait_until(lambda: not any(map(is_running, pids)))
+    eventually(lambda: "STOPPING=1" in box.told)
+    eventually(lambda: not any(map(is_running, pids)))
 
 
 def test_a_press_in_the_count_in_and_a_hold_leave_no_take_that_is_learned_from(box: BoxProcess) -> None:
@@ -201,7 +202,7 @@ def test_a_card_is_lost_and_comes_back(box: BoxProcess, pulse_card: PulseCard) -
     pulse_card.start()
     with pulse_card.record() as heard:
         box.until(lambda said: said["state"] == "performing")
-        wait_until(heard.hears)
+        eventually(heard.hears)
     assert box.status()["n_card_losses"] >= 1
 
 
@@ -210,7 +211,7 @@ def test_without_camera_and_card_it_starts_and_waits_for_both(box: BoxProcess, p
     dance = box.folder / "dance.mp4"
     dance.rename(box.folder / "away.mp4")
     box.start(until="fault")
-    wait_until(lambda: "READY=1" in box.told)
+    eventually(lambda: "READY=1" in box.told)
     box.until(lambda said: {"camera", "card"} <= set(said["missing"]))
     (box.folder / "away.mp4").rename(dance)
     pulse_card.start()
@@ -249,10 +250,10 @@ def test_the_plug_is_pulled_while_it_records(box: BoxProcess) -> None:
     said = box.until(lambda said: said["take"] and said["take"]["seconds"] > 3.0)
     pids = list(said["pids"].values())
     box.kill()
-    wait_until(lambda: not any(map(is_running, pids)))
+    eventually(lambda: not any(map(is_running, pids)))
     assert len(incomplete_takes(box.takes)) == 1
     box.start()
-    wait_until(lambda: not incomplete_takes(box.takes))
+    eventually(lambda: not incomplete_takes(box.takes))
     (take,) = list_takes(box.takes)
     assert take.facts.salvaged
     assert take.duration_s > said["take"]["seconds"] - 1.5
@@ -271,7 +272,7 @@ def test_a_take_that_is_never_saved_is_salvaged_and_the_show_goes_on(make_box: C
     said = box.until(lambda said: said["state"] == "performing")
     assert said["light"] == "refused"
     assert any("was not saved within 2 s" in note for note in said["notes"])
-    wait_until(lambda: bool(list_takes(box.takes)))
+    eventually(lambda: bool(list_takes(box.takes)))
     (take,) = list_takes(box.takes)
     assert take.facts.salvaged
     assert take.duration_s > 1.0
@@ -294,21 +295,21 @@ def test_a_camera_that_stays_away_ends_the_take_which_is_kept_and_somebody_is_to
     assert any("the take was ended: camera missing" in note for note in said["notes"])
     (take,) = list_takes(box.takes)
     assert not take.facts.salvaged
-    wait_until(lambda: told.exists() and "camera" in told.read_text())
+    eventually(lambda: told.exists() and "camera" in told.read_text())
 
 
 def test_a_supervisor_that_hangs_is_seen_by_systemd_while_the_sound_goes_on(
     box: BoxProcess, pulse_card: PulseCard
 ) -> None:
     box.start()
-    wait_until(lambda: box.told.count("WATCHDOG=1") >= 2)
+    eventually(lambda: box.told.count("WATCHDOG=1") >= 2)
     pids = box.status()["pids"].values()
     os.kill(box.pid, signal.SIGSTOP)
     with pulse_card.record() as heard:
-        wait_until(lambda: time.monotonic() - box.sign_of_life_s > WATCHDOG_S)
+        eventually(lambda: time.monotonic() - box.sign_of_life_s > WATCHDOG_S)
         assert heard.sound[-48_000:].any()
     box.kill()
-    wait_until(lambda: not any(map(is_running, pids)))
+    eventually(lambda: not any(map(is_running, pids)))
     box.start()
 
 
@@ -374,7 +375,7 @@ def test_held_for_long_it_saves_the_take_and_asks_for_power_off(box: BoxProcess)
     box.press()
     box.until(lambda said: said["take"] and said["take"]["seconds"] > 0.5)
     box.press(LONG_S + 0.3)
-    wait_until((box.run_dir / "power-off").exists)
+    eventually((box.run_dir / "power-off").exists)
     assert len(list_takes(box.takes)) == 1
     assert box.stop() == 0
 
@@ -403,7 +404,7 @@ def test_a_mistake_in_the_configuration_is_said_and_the_rest_of_it_holds(box: Bo
     box.start(until="fault")
     said = box.status()
     assert "there is no engine.hold_seconds; did you mean engine.hold_s" in said["missing"]["configuration"]
-    wait_until(lambda: box.status()["fps"] > 0)
+    eventually(lambda: box.status()["fps"] > 0)
 
 
 def test_a_damaged_model_gives_way_to_the_factorys(box: BoxProcess, bundles: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,11 @@ import pytest
 from device.box.alarm import MOST_FAULTS, Alarm, Alarms, Pending
 from device.config import FaultsConfig, load_config
 from device.core.errors import ConfigError
-
-PATIENCE_S = 20.0
+from tests.eventually import PATIENCE_S, eventually
 
 
 def alarm(is_on: bool = True, fault: str = "camera") -> Alarm:
     return Alarm(fault, is_on, "check its cable", "2026-11-23T02:00:00+00:00")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < give_up_s, "it never came"
-        time.sleep(0.005)
 
 
 def test_a_fault_that_begins_is_told_of_at_once_and_its_end_after_a_while() -> None:
@@ -118,9 +110,9 @@ def told(tmp_path: Path) -> list[Any]:
 def test_the_command_gets_what_begins_and_what_ends(tmp_path: Path) -> None:
     alarms = Alarms(config(script(tmp_path, APPEND)), box="foyer")
     alarms.tell("camera", True, "no frames:\ncheck its cable")
-    until(lambda: len(told(tmp_path)) == 1)
+    eventually(lambda: len(told(tmp_path)) == 1)
     alarms.tell("camera", False)
-    until(lambda: len(told(tmp_path)) == 2)
+    eventually(lambda: len(told(tmp_path)) == 2)
     alarms.close(PATIENCE_S)
     first, second = told(tmp_path)
     assert first["time"].endswith("+00:00")
@@ -148,7 +140,7 @@ def test_telling_never_waits_and_commands_never_run_side_by_side(tmp_path: Path)
     )
     alarms = Alarms(config(script(tmp_path, body)))
     alarms.tell("camera", True)
-    until((tmp_path / "running").exists)
+    eventually((tmp_path / "running").exists)
     begin_s = time.monotonic()
     for n in range(1000):
         alarms.tell("card", n % 2 == 0)
@@ -171,9 +163,9 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(
     alarms = Alarms(config(script(tmp_path, body), timeout_s=3.0))
     with caplog.at_level(logging.WARNING):
         alarms.tell("camera", True)
-        until(lambda: "timed out" in caplog.text)
+        eventually(lambda: "timed out" in caplog.text)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    until(lambda: not any(is_alive(pid) for pid in pids))
+    eventually(lambda: not any(is_alive(pid) for pid in pids))
     alarms.close(PATIENCE_S)
 
 
@@ -200,7 +192,7 @@ def test_a_command_that_fails_is_a_line_in_the_log_and_the_next_is_tried(
     with caplog.at_level(logging.WARNING):
         for n, is_on in enumerate((True, False)):
             alarms.tell("camera", is_on)
-            until(lambda n=n: caplog.text.count(said) == n + 1)  # type: ignore[misc]  # a default binds it
+            eventually(lambda n=n: caplog.text.count(said) == n + 1)  # type: ignore[misc]  # a default binds it
     alarms.close(PATIENCE_S)
     assert "see [faults] in the configuration" in caplog.text
 
@@ -244,7 +236,7 @@ def hook(request: pytest.FixtureRequest) -> Iterator[Hook]:
 def test_the_web_address_is_posted_to(hook: Hook) -> None:
     alarms = Alarms(config(webhook=hook.address), box="foyer")
     alarms.tell("card", True, "plug it in again")
-    until(lambda: len(hook.told) == 1)
+    eventually(lambda: len(hook.told) == 1)
     alarms.close(PATIENCE_S)
     ((kind, content),) = hook.told
     assert kind == "application/json"
@@ -256,9 +248,9 @@ def test_a_web_address_that_answers_badly_is_a_line_in_the_log(hook: Hook, caplo
     alarms = Alarms(config(webhook=hook.address))
     with caplog.at_level(logging.WARNING):
         alarms.tell("card", True)
-        until(lambda: "the webhook for faults has failed" in caplog.text)
+        eventually(lambda: "the webhook for faults has failed" in caplog.text)
         alarms.tell("card", False)
-        until(lambda: len(hook.told) == 2)
+        eventually(lambda: len(hook.told) == 2)
     alarms.close(PATIENCE_S)
 
 
@@ -266,7 +258,7 @@ def test_a_web_address_where_nobody_answers_does_not_keep_the_command_waiting(tm
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as silent:  # it takes connections, no more
         alarms = Alarms(config(script(tmp_path, APPEND), f"http://127.0.0.1:{silent.server_port}/"))
         alarms.tell("card", True)
-        until(lambda: len(told(tmp_path)) == 1)
+        eventually(lambda: len(told(tmp_path)) == 1)
         alarms.close()
 
 
