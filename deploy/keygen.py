@@ -23,10 +23,12 @@ SHELL_COMMAND = "/usr/local/bin/dance-sampler deploy-shell"
 ALLOWED_SIGNERS = "/etc/dance-sampler/allowed_signers"
 INSTALL_S = 60.0
 
-# $1 the box's user, $2 and $3 the two lines, $4 the list of signers. Run as root; run again it changes nothing more.
+# $1 the box's user, $2 and $3 the two lines, $4 the list of signers; with $5 it says which files it changed. Run as
+# root; run again it changes nothing more.
 _SCRIPT = r"""
 set -eu
 umask 022
+tells=${5-}
 home=$(getent passwd "$1" | cut -d: -f6)
 [ -n "$home" ] || { echo "there is no user $1: run deploy/install.sh there first" >&2; exit 1; }
 # sshd runs a key's command through the shell of its user.
@@ -35,10 +37,12 @@ case $(getent passwd "$1" | cut -d: -f7) in */nologin | */false) usermod --shell
 # put FILE LINE: the line is in the file once, and takes the place of others with the same key.
 put() {
     key=$(printf '%s\n' "$2" | grep -o 'AAAA[A-Za-z0-9+/=]*')
+    [ "$(grep -cF -- "$key" "$1" 2>/dev/null)" = 1 ] && grep -qxF -- "$2" "$1" && return 0
     { grep -vF -- "$key" "$1" 2>/dev/null || true; printf '%s\n' "$2"; } >"$1.new"
     chmod 644 "$1.new"
     sync "$1.new"
     mv "$1.new" "$1"
+    [ -z "$tells" ] || echo "changed $1"
 }
 
 mkdir -p "$home/.ssh" "$(dirname "$4")"
@@ -124,6 +128,20 @@ def allowed_signer_line(public: str) -> str:
     return f'{_owner()} namespaces="{NAMESPACE}" {kind} {key}'
 
 
+def root_command(lines: Lines, user: str = BOX_USER, signers: str = ALLOWED_SIGNERS, *, tells: bool) -> list[str]:
+    """Give the arguments of what lets a box know the keys, run there as root.
+
+    Parameters
+    ----------
+    lines : Lines
+    user, signers : str
+        See `install`.
+    tells : bool
+        Whether it writes a line for each file that it changed.
+    """
+    return ["sh", "-c", _SCRIPT, "sh", user, lines.authorized_key, lines.allowed_signer, signers, "yes" * tells]
+
+
 def install(box: str, lines: Lines, user: str = BOX_USER, signers: str = ALLOWED_SIGNERS) -> None:
     """Let a box know the keys, through an ordinary login of one who is root there or may become so.
 
@@ -143,7 +161,7 @@ def install(box: str, lines: Lines, user: str = BOX_USER, signers: str = ALLOWED
         The box cannot be reached, or the lines could not be written there.
     """
     asks = may_ask()
-    script = shlex.join(["sh", "-c", _SCRIPT, "sh", user, lines.authorized_key, lines.allowed_signer, signers])
+    script = shlex.join(root_command(lines, user, signers, tells=False))
     as_root = f'if [ "$(id -u)" = 0 ]; then {script}; else sudo {"" if asks else "-n "}{script}; fi'
     command = ["ssh", "-t" if asks else "-T", "-o", f"BatchMode={'no' if asks else 'yes'}"]
     command += [
