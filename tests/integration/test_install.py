@@ -172,7 +172,7 @@ def test_everything_is_in_its_place(installed: Box) -> None:
         assert (root / name).is_file(), name
     assert os.access(root / "usr/local/bin/dance-sampler", os.X_OK)
     assert not (root / PROGRAM / "current/tests").exists()
-    assert list((root / PROGRAM / "current/device/__pycache__").glob("engine.*.pyc"))
+    assert list((root / PROGRAM / "current/device/engine/__pycache__").glob("engine.*.pyc"))
     calls = (installed.folder / "calls").read_text()
     assert f"systemctl --root={root} --quiet enable dance-sampler.service dance-sampler-poweroff.path" in calls
     assert re.search(r"-m pip install .*-r \S+/requirements-device\.txt", calls)
