@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from device.models.bundles import check_target, write_bundle
 from device.store.store import Take
 from trainer.evaluate import Playing, evaluate_model, held_out_spans, play_spans
 from trainer.prepare import Segments, split
-from trainer.run_folder import load_run
+from trainer.run_folder import load_run, next_version, note_export
 from trainer.settings import HOP_S, LARGEST_TEMPERATURE, RunSettings, check_range
 
 if TYPE_CHECKING:
@@ -193,8 +192,10 @@ def export(
     check_faithful(keras_model, files, calibration)
     figures = measure(settings, facts, files, takes, held_out)
     golden = make_goldens(files, calibration)
-    manifest = build(settings, facts, name, files, golden, figures, key is not None, temperature)
+    version = next_version(run_dir, facts)
+    manifest = build(settings, facts, name, version, files, golden, figures, key is not None, temperature)
     write_bundle(bundle_dir, manifest, {MODEL_FILES[variant]: data for variant, data in files.items()}, key)
+    note_export(run_dir, bundle_dir, version)
     return manifest
 
 
@@ -220,13 +221,13 @@ def measure(
     return measured
 
 
-def build(settings: RunSettings, facts: dict[str, Any], name: str, files: dict[str, bytes], golden: Golden,
-          figures: dict[str, object], signed: bool, temperature: float) -> Manifest:  # fmt: skip
+def build(settings: RunSettings, facts: dict[str, Any], name: str, version: int, files: dict[str, bytes],
+          golden: Golden, figures: dict[str, object], signed: bool, temperature: float) -> Manifest:  # fmt: skip
     """Put the manifest together."""
     example = settings.example
     return Manifest(
         name=name,
-        version=int(time.time()),
+        version=version,
         rate_hz=example.synth.rate_hz,
         grid_rate_hz=example.grid_rate_hz,
         motion=MotionSettings(**facts["motion"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,42 +14,47 @@ from device.core.errors import TrainingError, UsageError
 from device.core.synth import SynthSettings
 from device.store.store import Take
 from trainer.settings import ExampleSettings, LossSettings, ModelSettings, Preset, RunSettings
+from trainer.take_hash import take_hash
 
 if TYPE_CHECKING:
     from trainer.model import DanceVAE
+    from trainer.warm_start import Start
 
-RUN_FORMAT = 2
-SETTINGS, WEIGHTS, CHECKPOINTS = "run.json", "model.weights.h5", "checkpoints"
+RUN_FORMAT = 3
+READ_FORMATS = (2, RUN_FORMAT)
+"""2: before runs kept where they began and the hashes of their takes."""
+SETTINGS, WEIGHTS, CHECKPOINTS, EXPORTS = "run.json", "model.weights.h5", "checkpoints", "exports.json"
 
 logger = logging.getLogger(__name__)
 
 
-def check_folder(run_dir: Path, takes: list[Take], settings: RunSettings) -> None:
+def check_folder(run_dir: Path, takes: list[Take], settings: RunSettings, start: Start | None = None) -> None:
     """Make sure that a run may start in a folder, or go on there.
 
     Raises
     ------
     UsageError
-        It is a file, or holds a run with other settings or takes.
+        It is a file, or holds a run with other settings or takes, or one that began elsewhere.
     TrainingError
         What is there is damaged.
     """
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"{run_dir} is a file: give --run a folder")
     if (run_dir / SETTINGS).exists():
-        before = {**_read_facts(run_dir), "created_s": 0}
-        if before != json.loads(json.dumps({**_facts(takes, settings), "created_s": 0})):
-            raise UsageError(f"{run_dir} holds a run with other settings or takes: give another --run, or remove it")
+        wanted = json.loads(json.dumps(_facts(takes, settings, start)))
+        if differing := _differing(_read_facts(run_dir), wanted):
+            raise UsageError(
+                f"{run_dir} holds a run with other settings or takes ({differing}): give another --run, or go on with "
+                f"it by --resume --run {run_dir}"
+            )
 
 
-def keep_settings(run_dir: Path, takes: list[Take], settings: RunSettings) -> None:
+def keep_settings(run_dir: Path, takes: list[Take], settings: RunSettings, start: Start | None = None) -> None:
     """Write `run.json`, whole or not at all, unless it is there already."""
     path = run_dir / SETTINGS
     if not path.exists():
         run_dir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({**_facts(takes, settings), "created_s": int(time.time())}, indent=1))
-        temporary.replace(path)
+        _write(path, {**_facts(takes, settings, start), "created_s": int(time.time())})
 
 
 def restore(checkpoint: Any, manager: Any) -> None:
@@ -88,7 +94,14 @@ def save_weights(run_dir: Path, model: DanceVAE) -> None:
 
 
 def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
-    """Read what was chosen for a run, and the facts in its `run.json`: `takes`, `motion`, `created_s`.
+    """Read what was chosen for a run, and the facts in its `run.json`.
+
+    Returns
+    -------
+    settings : RunSettings
+    facts : dict
+        `takes`, `motion`, `created_s`; `data`, a line for each take with its hash, and `start`, where the run began,
+        or None.
 
     Raises
     ------
@@ -108,9 +121,18 @@ def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
             held_out_takes=kept["held_out_takes"],
             seed=kept["seed"],
         )
-        return settings, {name: facts[name] for name in ("takes", "motion", "created_s")}
+        kept_facts = {name: facts[name] for name in ("takes", "motion", "created_s")}
+        return settings, {**kept_facts, "data": facts.get("data"), "start": facts.get("start")}
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{run_dir / SETTINGS} is damaged: remove the folder and train again") from error
+
+
+def require_finished(run_dir: Path) -> None:
+    """Raise TrainingError unless a run has its trained weights."""
+    if not (run_dir / WEIGHTS).exists():
+        raise TrainingError(
+            f"the run in {run_dir} is not finished: go on with it by python -m trainer train --resume --run {run_dir}"
+        )
 
 
 def load_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any], DanceVAE]:
@@ -122,9 +144,8 @@ def load_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any], DanceVAE]:
         There is no run, it is not finished, or it is damaged.
     """
     settings, facts = read_run(run_dir)
+    require_finished(run_dir)
     weights = run_dir / WEIGHTS
-    if not weights.exists():
-        raise TrainingError(f"the run in {run_dir} is not finished: go on with it by the same trainer train command")
     from trainer.model import DanceVAE
 
     model = DanceVAE(settings.model)
@@ -135,13 +156,79 @@ def load_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any], DanceVAE]:
     return settings, facts, model
 
 
-def _facts(takes: list[Take], settings: RunSettings) -> dict[str, Any]:
+def exported_version(run_dir: Path, facts: Mapping[str, Any]) -> int:
+    """The highest version that a bundle of a run may have, or of what the run began with; 0 if it has none."""
+    start = facts.get("start")
+    began = int(start["version"]) if isinstance(start, dict) else 0
+    return max([began, *(int(entry["version"]) for entry in _exports(run_dir))])
+
+
+def next_version(run_dir: Path, facts: Mapping[str, Any]) -> int:
+    """Number for the next bundle: the time in seconds, and higher than all before it even where the clock is wrong."""
+    return max(int(time.time()), exported_version(run_dir, facts) + 1)
+
+
+def note_export(run_dir: Path, bundle_dir: Path, version: int) -> None:
+    """Keep which bundles were made of a run."""
+    entry = {"version": version, "bundle": str(bundle_dir.resolve()), "exported_s": int(time.time())}
+    _write(run_dir / EXPORTS, [*_exports(run_dir), entry])
+
+
+def _exports(run_dir: Path) -> list[dict[str, Any]]:
+    path = run_dir / EXPORTS
+    try:
+        entries = json.loads(path.read_text()) if path.exists() else []
+        return [{**entry, "version": int(entry["version"])} for entry in entries]
+    except (ValueError, TypeError, KeyError) as error:
+        raise TrainingError(f"{path} is damaged: remove it, and give the next bundle a look") from error
+
+
+def _facts(takes: list[Take], settings: RunSettings, start: Start | None) -> dict[str, Any]:
     return {
         "format": RUN_FORMAT,
         "settings": asdict(settings),
         "takes": [str(take.path.resolve()) for take in takes],
         "motion": asdict(takes[0].settings),
+        "data": [
+            {
+                "number": take.number,
+                "name": str(take.facts.source.get("name", take.path.name)),
+                "sha256": take_hash(take),
+                "duration_s": round(take.duration_s, 3),
+                "held_out": settings.held_out_of(take.number),
+            }
+            for take in takes
+        ],
+        "start": None if start is None else start.facts(),
     }
+
+
+def _differing(before: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Name the first thing that a run was begun with and that is another now; nothing if all is as it was."""
+    for name, value in _flat(wanted["settings"]).items():
+        if _flat(before["settings"]).get(name) != value:
+            return f"{name} is {_flat(before['settings']).get(name)} there, not {value}"
+    if before["takes"] != wanted["takes"] or before["motion"] != wanted["motion"]:
+        return f"{len(before['takes'])} takes there, {len(wanted['takes'])} here"
+    for old, new in zip(before.get("data") or (), wanted["data"], strict=False):
+        if old["sha256"] != new["sha256"]:
+            return f"take {new['number']:04d} was changed since"
+    began = [facts["from"] if (facts := each.get("start")) else None for each in (before, wanted)]
+    return "" if began[0] == began[1] else f"it began with {began[0] or 'nothing'}, not {began[1] or 'nothing'}"
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by name, those in groups too: the names of all groups differ."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat.update(_flat(value) if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def _write(path: Path, content: object) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(path)
 
 
 def _read_facts(run_dir: Path) -> dict[str, Any]:
@@ -152,6 +239,6 @@ def _read_facts(run_dir: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text())
     except ValueError as error:
         raise TrainingError(f"{path} is damaged: remove the folder and train again") from error
-    if not isinstance(facts, dict) or facts.get("format") != RUN_FORMAT:
+    if not isinstance(facts, dict) or facts.get("format") not in READ_FORMATS:
         raise TrainingError(f"{path} is not of format {RUN_FORMAT}: use the program that made it, or train again")
     return facts

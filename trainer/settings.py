@@ -177,3 +177,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         check_range("--latents", self.model.n_latent, 1, 512)
         check_range("--seed", self.seed, 0, 2**31 - 1)
+
+    def held_out_of(self, number: int) -> float:
+        """How much of a take's end is held out: 0 to 1, all of it."""
+        if self.held_out_takes:
+            return float(number in self.held_out_takes)
+        return self.held_out

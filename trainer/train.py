@@ -28,16 +28,19 @@ from trainer.settings import (
     Preset,
     RunSettings,
 )
+from trainer.warm_start import Start, check_fit, open_start
 
 if TYPE_CHECKING:
     from trainer.augment import Batch
     from trainer.dataset import Examples
 
+SEGMENT_S, N_LATENT = 0.5, 32
+"""Unless the user says otherwise."""
 N_HELD_OUT_SEEN = 2048
 LEAST_HELD_OUT = 16
 
 
-def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, float]:
+def train(takes: list[Take], run_dir: Path, settings: RunSettings, start: Start | None = None) -> dict[str, float]:
     """Train, or go on with, a run.
 
     Parameters
@@ -46,6 +49,8 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, 
     run_dir : Path
         See `trainer.run_folder`.
     settings : RunSettings
+    start : Start, optional
+        Whose weights a new run begins with.
 
     Returns
     -------
@@ -62,7 +67,9 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, 
     """
     training, held_out = split(takes, settings.example.segment_s, HOP_S, settings.held_out, settings.held_out_takes)
     _require(training, held_out, settings)
-    check_folder(run_dir, takes, settings)
+    if start is not None:
+        check_fit(start, takes, settings)
+    check_folder(run_dir, takes, settings, start)
     from trainer.backend import tf
     from trainer.dataset import Examples
     from trainer.levels import equalise
@@ -71,7 +78,9 @@ def train(takes: list[Take], run_dir: Path, settings: RunSettings) -> dict[str, 
     tf.config.experimental.enable_op_determinism()
     examples = Examples(takes, settings.example)
     loop = Loop(examples, examples.rows(training), settings)
-    keep_settings(run_dir, takes, settings)
+    if start is not None:
+        start.load_into(loop.model)
+    keep_settings(run_dir, takes, settings, start)
     checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=tf.Variable(0, dtype=tf.int64))
     manager = tf.train.CheckpointManager(checkpoint, str(run_dir / CHECKPOINTS), max_to_keep=2)
     restore(checkpoint, manager)
@@ -123,10 +132,10 @@ def _progress(steps_per_epoch: int, n_epochs: int, n_done: int) -> Any:
 def run_settings(
     takes: list[Take],
     preset: Preset,
-    segment_s: float = 0.5,
+    segment_s: float = SEGMENT_S,
     *,
     lead_s: float = LEAD_S,
-    n_latent: int = 32,
+    n_latent: int = N_LATENT,
     held_out: float = HELD_OUT,
     held_out_takes: list[int] | None = None,
     body_leads: bool = True,
@@ -155,42 +164,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument(
         "--run", type=Path, required=True, metavar="DIR", help="folder of the run; an unfinished one is gone on with"
     )
-    argument("--segment-s", type=float, default=0.5, metavar="S", help="length of a segment, 0.05 to 2 (%(default)s)")
-    argument("--preset", choices=list(PRESETS), default="quick", help="how long to train (%(default)s)")
-    argument("--lead-s", type=float, default=LEAD_S, metavar="S", help="sound ahead of motion (%(default)s)")
-    argument("--latents", type=int, default=32, metavar="N", help="size of the latent space (%(default)s)")
     argument(
-        "--held-out", type=float, default=HELD_OUT, metavar="PART", help="end of each take not learned (%(default)s)"
+        "--from",
+        dest="start",
+        metavar="RUN",
+        help="begin with what a finished run or a bundle has learned, or the factory's; its settings hold",
     )
-    argument("--held-out-takes", type=int, nargs="+", default=[], metavar="N", help="hold out whole takes instead")
+    argument("--segment-s", type=float, metavar="S", help=f"length of a segment, 0.05 to 2 ({SEGMENT_S})")
+    argument("--preset", choices=list(PRESETS), default="quick", help="how long to train (%(default)s)")
+    argument("--lead-s", type=float, metavar="S", help=f"sound ahead of motion ({LEAD_S})")
+    argument("--latents", type=int, metavar="N", help=f"size of the latent space ({N_LATENT})")
+    argument("--held-out", type=float, metavar="PART", help=f"end of each take not learned ({HELD_OUT})")
+    argument("--held-out-takes", type=int, nargs="+", metavar="N", help="hold out whole takes instead")
     argument(
         "--loudness",
         choices=["body", "music"],
-        default="body",
-        help="body: made to follow the dance where it does not by itself; music: as recorded (%(default)s)",
+        help="body: made to follow the dance where it does not by itself; music: as recorded (body)",
     )
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
 
 
+def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | None) -> RunSettings:
+    """Settings of a run: what the user gave, else what it begins with has, else the defaults."""
+    preset = PRESETS[args.preset]
+    held_out, held_out_takes = (HELD_OUT, []) if start is None else start.held_out(takes)
+    if args.held_out is not None or args.held_out_takes:
+        held_out, held_out_takes = (HELD_OUT if args.held_out is None else args.held_out), args.held_out_takes or []
+    defaults: dict[str, Any] = {"segment_s": SEGMENT_S, "lead_s": LEAD_S, "n_latent": N_LATENT, "loudness": "body"}
+    if start is not None:
+        preset = replace(preset, n_hidden=start.n_hidden, n_filters=start.n_filters)
+        defaults |= {"segment_s": start.segment_s, "lead_s": start.lead_s, "n_latent": start.n_latent}
+        if start.run is not None and not start.run.example.body_leads:
+            defaults["loudness"] = "music"
+    given = {
+        "segment_s": args.segment_s, "lead_s": args.lead_s, "n_latent": args.latents, "loudness": args.loudness
+    }  # fmt: skip
+    chosen = {name: default if given[name] is None else given[name] for name, default in defaults.items()}
+    body_leads = chosen.pop("loudness") == "body"
+    return run_settings(
+        takes, preset, held_out=held_out, held_out_takes=held_out_takes, body_leads=body_leads, seed=args.seed, **chosen
+    )
+
+
 def main(args: argparse.Namespace) -> int:
     """Run `trainer train`."""
+    start = None if args.start is None else open_start(args.start)
     takes = load_takes(args.takes)
-    settings = run_settings(
-        takes,
-        PRESETS[args.preset],
-        args.segment_s,
-        lead_s=args.lead_s,
-        n_latent=args.latents,
-        held_out=args.held_out,
-        held_out_takes=args.held_out_takes,
-        body_leads=args.loudness == "body",
-        seed=args.seed,
-    )
+    settings = chosen_settings(args, takes, start)
     started_s = time.monotonic()
-    figures = train(takes, args.run, settings)
+    figures = train(takes, args.run, settings, start)
     print(
         f"trained on {len(takes)} takes in {time.monotonic() - started_s:.0f} s: held-out error {figures['sound']:.3f} "
-        f"of the variance, {figures['n_active']} of {args.latents} latents active, {figures['kl']:.1f} nats"
+        f"of the variance, {figures['n_active']} of {settings.model.n_latent} latents active, {figures['kl']:.1f} nats"
     )
     print(f"next: python -m trainer export --run {args.run} --bundle DIR")
     return 0

@@ -14,54 +14,14 @@ import pytest
 
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter
+from tests.tiny_runs import RATE_HZ, finish, make_takes, refused, start
 
 pytestmark = pytest.mark.timeout(300)
-
-RATE_HZ = 48000
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from typing import Any
-from device.cli import Command, run
-from trainer import settings
-
-# The command as it is, with a preset that takes seconds.
-settings.PRESETS["quick"] = settings.Preset(n_steps=48, batch_size=16, n_hidden=32, n_filters=8, n_epochs=12)
-sys.exit(run("trainer", "", {"train": Command("trainer.train", "")}, ["train", "--seed", "7", *sys.argv[1:]]))
-"""
 
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two short takes: a tone that is as loud as the motion."""
-    folder = tmp_path_factory.mktemp("takes")
-    for seed in range(2):
-        rng = np.random.default_rng(seed)
-        times_s = np.arange(800) / 50
-        quantity = np.clip(np.sin(times_s * 2 + seed), 0, 1)
-        columns = quantity[:, np.newaxis] * rng.uniform(2, 6, (800, 112))
-        samples = np.arange(16 * RATE_HZ) / RATE_HZ
-        sound = 0.3 * np.interp(samples, times_s, quantity) * np.sin(2 * np.pi * 440 * samples)
-        writer = TakeWriter(folder, MotionSettings(), RATE_HZ, {"name": f"test {seed}"})
-        writer.add_columns(columns.astype(np.float32), times_s)
-        writer.add_sound(sound.astype(np.float32), 0.0)
-        writer.finish()
-    return folder
-
-
-def start(takes: Path, run: Path, *options: object) -> subprocess.Popen[str]:
-    line = [sys.executable, "-c", SCRIPT, "--takes", takes, "--run", run, *options]
-    return subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(takes: Path, run: Path, *options: object) -> str:
-    """Train to the end; what was printed, from the held-out error on."""
-    process = start(takes, run, *options)
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    assert err == ""
-    return out[out.index("held-out error") :].split("\n")[0]
+    return make_takes(tmp_path_factory.mktemp("takes"))
 
 
 def curves(run: Path) -> Any:
@@ -71,16 +31,6 @@ def curves(run: Path) -> Any:
     logged = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0})
     logged.Reload()
     return logged
-
-
-def refused(takes: Path, run: Path, code: int, says: str, *options: object) -> None:
-    """Training ends with one line and an exit code."""
-    process = start(takes, run, *options)
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == code, err
-    assert out == ""
-    assert err.count("\n") == 1, err
-    assert says in err
 
 
 @pytest.fixture(scope="module")
