@@ -35,18 +35,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Sign if need be, send what the box has not yet, and follow the trial."""
     box = Box(Ssh(args.box, asks=may_ask()))
-    make_signed(args.bundle, args.sign_key)
-    data = pack(args.bundle)
+    last = push(box, args.bundle, args.sign_key, allow_downgrade=args.allow_downgrade)
+    print(json.dumps(last) if args.json else end_words(box.name, last))
+    return 0
+
+
+def push(box: Box, bundle: Path, sign_key: Path | None, *, allow_downgrade: bool = False) -> dict[str, Any]:
+    """Let a box have a bundle, and give all that it said of the trial, with 'box', 'n_bytes' and 'n_sent'.
+
+    Raises
+    ------
+    BundleError
+        It is not whole, or cannot be signed.
+    BoxError
+        The box cannot be reached, refuses it, or went back to the model before.
+    """
+    make_signed(bundle, sign_key)
+    data = pack(bundle)
     digest = digest_of(data)
     n_sent = upload(box, digest, data)
-    last = activate(box, digest, allow_downgrade=args.allow_downgrade)
-    if args.json:
-        print(json.dumps({**last, "box": box.name, "n_bytes": len(data), "n_sent": n_sent}))
-    elif last["phase"] == COMMITTED:
-        print(f"{box.name} plays {model_words(last)}")
-    else:
-        print(f"{box.name} has {model_words(last)} and does not play it yet: {readable(last.get('reason', ''))}")
-    return 0
+    last = activate(box, digest, allow_downgrade=allow_downgrade)
+    return {**last, "box": box.name, "n_bytes": len(data), "n_sent": n_sent}
 
 
 def upload(box: Box, digest: str, data: bytes) -> int:
@@ -101,6 +110,13 @@ def phase_words(said: Mapping[str, Any]) -> str:
     if said.get("seconds") is not None and "of_s" in said:
         words += f", {readable(said['seconds'])} of {readable(said['of_s'])} s"
     return words
+
+
+def end_words(box: str, last: Mapping[str, Any]) -> str:
+    """Say how a push that went well ended."""
+    if last["phase"] == COMMITTED:
+        return f"{box} plays {model_words(last)}"
+    return f"{box} has {model_words(last)} and does not play it yet: {readable(last.get('reason', ''))}"
 
 
 def model_words(said: Mapping[str, Any]) -> str:

@@ -47,6 +47,11 @@ class FolderLock:
         except OSError:
             self.release()  # A file system without locks: what can be done without them goes on.
 
+    @property
+    def descriptor(self) -> int:
+        """A process that is given it keeps the folder after this one; -1 where there are no locks."""
+        return self._descriptor
+
     def _take(self, until_s: float) -> None:
         while True:
             try:
