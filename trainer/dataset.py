@@ -1,4 +1,8 @@
-"""Examples for the model: windows of motion beside the sound of the same time."""
+"""Examples for the model: windows of motion beside the sound of the same time.
+
+A row is a column's number among those of all takes: an address. What lies there is read when it is asked for, so that
+a hundred hours of takes need hardly more memory than ten minutes.
+"""
 
 from __future__ import annotations
 
@@ -7,58 +11,53 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from device.core.synth import analyse
 from device.core.window import grid_offsets_s, grid_weights, interpolate
 from device.store.store import Take
 from trainer.augment import SHARE_STILL, SPECK, Batch, empty_stage, vary
-from trainer.loudness import leading_gains_db
 from trainer.prepare import Segments
 from trainer.settings import ExampleSettings
+from trainer.shuffle import shuffled
+from trainer.spectra import band_edges, spectra_at
+from trainer.spectra_cache import SpectraCache, default_cache
+from trainer.spectra_file import Records
+
+__all__ = ["Examples", "band_edges", "spectra_at"]
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 SHARE_NOW = 0.85
 """Share of examples at position 1, which is all that stream mode plays; the rest lie anywhere in the segment."""
-
-
-def band_edges(n_bins: int, n_bands: int) -> Indices:
-    """First bin of each band and the end: shape (n_bands + 1,); narrow at low frequencies, none empty."""
-    wanted = np.geomspace(8, n_bins, n_bands + 1) - 8 * np.linspace(1, 0, n_bands + 1)
-    edges = np.maximum(np.round(wanted).astype(np.int64), np.arange(n_bands + 1))
-    edges[-1] = n_bins
-    return edges
+BLOCK = 256
+"""Examples that are put together at once."""
+_LONG_AGO_S = 1000.0
+"""Before any window."""
 
 
 class Examples:
-    """All examples of some takes, made on the way: columns and spectra are kept once, windows are put together.
+    """All examples of some takes, put together when they are asked for. Threads may ask at once.
 
     Parameters
     ----------
     takes : sequence of Take
         All with frames of one size.
     settings : ExampleSettings
+    cache : SpectraCache, optional
+        Where their spectra are kept; the user's unless given.
+
+    Raises
+    ------
+    TrainingError
+        The spectra cannot be kept.
     """
 
-    def __init__(self, takes: Sequence[Take], settings: ExampleSettings) -> None:
+    def __init__(self, takes: Sequence[Take], settings: ExampleSettings, cache: SpectraCache | None = None) -> None:
         self.settings = settings
         self._height = takes[0].settings.height
         self._starts = np.cumsum([0] + [take.n_columns for take in takes])  # of each take among all columns
-        self._times_s = np.concatenate([take.times_s for take in takes])
-        self._columns = np.concatenate([take.columns for take in takes]).astype(np.float32)
-        self._spectra = np.concatenate(  # (n, n_bins)
-            [learned_spectra(take, settings).astype(np.float16) for take in takes]
-        )
-        edges = band_edges(settings.synth.n_bins, settings.n_bands)
-        sums = np.add.reduceat(self._spectra, edges[:-1], axis=1, dtype=np.float32)
-        self._bands = (sums / np.diff(edges)).astype(np.float16)  # (n, n_bands)
-        offsets_s = grid_offsets_s(settings.n_columns, settings.grid_rate_hz)
-        parts = []
-        for take, start in zip(takes, self._starts[:-1], strict=True):
-            before, weight = grid_weights(take.times_s, np.arange(take.n_columns), offsets_s)
-            parts.append((np.where(before < 0, -1, before + start), weight))
-        self._before = np.concatenate([before for before, _ in parts])
-        self._weight = np.concatenate([weight for _, weight in parts])
+        self._files = (cache or default_cache()).open(takes, settings)
+        self._reach = np.array([_reach(take.times_s, settings.segment_s) for take in takes])
 
     def rows(self, segments: Segments) -> Indices:
         """Where the newest column of each segment lies among all columns: shape (n,)."""
@@ -66,7 +65,8 @@ class Examples:
 
     def variance(self, rows: Indices) -> float:
         """Variance of the spectra, as a scale for errors."""
-        some = self._spectra[rows[:: max(1, len(rows) // 4096)]].astype(np.float32)
+        take, column = self._places(rows[:: max(1, len(rows) // 4096)])
+        some = self._spectra(take, column)
         return float(np.square(some - some.mean(0)).mean())
 
     def batch(self, rows: Indices, positions: Float32) -> Batch:
@@ -85,60 +85,95 @@ class Examples:
             `window` (n, n_columns, n_features), `bands` (n, n_sound_frames, n_bands), `position` (n, 1),
             `spectrum` (n, n_bins).
         """
-        window = np.empty((len(rows), self.settings.n_columns, self._columns.shape[1]), np.float32)
-        interpolate(self._columns, rows, self._before[rows], self._weight[rows], window)
+        starts = range(0, max(len(rows), 1), BLOCK)
+        blocks = [self._block(rows[start : start + BLOCK], positions[start : start + BLOCK]) for start in starts]
+        return blocks[0] if len(blocks) == 1 else {k: np.concatenate([block[k] for block in blocks]) for k in blocks[0]}
+
+    def _block(self, rows: Indices, positions: Float32) -> Batch:
+        take, column = self._places(rows)
+        records, is_missing = self._records(take, column)
+        times_s = records["time_s"] - records["time_s"][:, -1:]  # (n, reach), 0 is the newest column's
         ticks = np.linspace(0, 1, self.settings.n_sound_frames, dtype=np.float32)
-        heard = self._row_at(np.repeat(rows, len(ticks)), np.tile(ticks, len(rows)))
+        heard = self._nearest(times_s, is_missing, np.broadcast_to(ticks, (len(rows), len(ticks))))
+        at = self._nearest(times_s, is_missing, positions[:, np.newaxis])[:, 0]
         return {
-            "window": window,
-            "bands": self._bands[heard].reshape(len(rows), len(ticks), -1).astype(np.float32),
+            "window": self._window(records["column"], times_s, is_missing),
+            "bands": records["bands"][np.arange(len(rows))[:, np.newaxis], heard].astype(np.float32),
             "position": positions[:, np.newaxis].astype(np.float32),
-            "spectrum": self._spectra[self._row_at(rows, positions)].astype(np.float32),
+            "spectrum": self._spectra(take, column - (records.shape[1] - 1 - at)),
         }
+
+    def training_batch(self, rows: Indices, batch_size: int, seed: int, number: int) -> Batch:
+        """Batch of a step in training: it depends on nothing but the seed and the step's number.
+
+        All rows come once, in random order, then all of them in another.
+        """
+        places = number * batch_size + np.arange(batch_size)
+        first, last = int(places[0]) // len(rows), int(places[-1]) // len(rows)
+        order = [shuffled(places[places // len(rows) == n] % len(rows), len(rows), (seed, n))
+                 for n in range(first, last + 1)]  # fmt: skip
+        return self._varied(rows[np.concatenate(order)], np.random.default_rng([seed, number]))
 
     def batches(self, rows: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One epoch in random order; what does not fill a batch is left out."""
         order = rng.permutation(rows)
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            now = rng.random(batch_size) < SHARE_NOW
-            positions = np.where(now, 1.0, rng.random(batch_size)).astype(np.float32)
-            batch = self.batch(order[start : start + batch_size], positions)
-            vary(batch["window"], self._height, rng)
-            nobody_moves = batch["window"].max(axis=(1, 2)) <= SPECK
-            empty_stage(batch, nobody_moves | (rng.random(batch_size) < SHARE_STILL), rng)
-            yield batch
+            yield self._varied(order[start : start + batch_size], rng)
 
-    def _row_at(self, rows: Indices, positions: Float32) -> Indices:
-        """The column nearest to a position in the segment that ends with a row, within the same take."""
+    def _varied(self, rows: Indices, rng: np.random.Generator) -> Batch:
+        """Examples as they are learned: most of them at position 1, half of them varied, some of them still."""
+        now = rng.random(len(rows)) < SHARE_NOW
+        batch = self.batch(rows, np.where(now, 1.0, rng.random(len(rows))).astype(np.float32))
+        vary(batch["window"], self._height, rng)
+        nobody_moves = batch["window"].max(axis=(1, 2)) <= SPECK
+        empty_stage(batch, nobody_moves | (rng.random(len(rows)) < SHARE_STILL), rng)
+        return batch
+
+    def _places(self, rows: Indices) -> tuple[Indices, Indices]:
+        """Take and column of each row."""
         take = np.searchsorted(self._starts, rows, side="right") - 1
-        first = self._starts[take]
-        wanted_s = self._times_s[rows] + (positions - 1.0) * self.settings.segment_s
-        # Frame rates hardly change within a segment: one step there, three to settle on the nearest.
-        step_s = (self._times_s[rows] - self._times_s[np.maximum(rows - 8, first)]) / np.maximum(
-            np.minimum(rows - first, 8), 1
-        )
-        found = rows + np.round((wanted_s - self._times_s[rows]) / np.maximum(step_s, 1e-4)).astype(np.int64)
-        for _ in range(3):
-            beside = np.clip(np.stack([found - 1, found, found + 1]), first, rows)
-            nearest = np.abs(self._times_s[beside] - wanted_s).argmin(0)
-            found = np.take_along_axis(beside, nearest[np.newaxis], 0)[0]
-        rows_at: Indices = found
-        return rows_at
+        return take, rows - self._starts[take]
+
+    def _records(self, take: Indices, column: Indices) -> tuple[Records, npt.NDArray[np.bool_]]:
+        """The columns up to given ones, as many as a segment may need: records and which are missing, (n, reach)."""
+        n_read = np.minimum(column + 1, self._reach[take])
+        reach = int(n_read.max(initial=1))
+        records = np.zeros((len(take), reach), self._files[0].dtype)
+        for example, (index, last, n) in enumerate(zip(take.tolist(), column.tolist(), n_read.tolist(), strict=True)):
+            self._files[index].read_records(last - n + 1, records[example, reach - n :])
+        return records, np.arange(reach) < (reach - n_read)[:, np.newaxis]
+
+    def _window(self, columns: Float32, times_s: Float64, is_missing: npt.NDArray[np.bool_]) -> Float32:
+        """Windows on the model's grid, by what the box does: all examples lie on one axis of time, far apart."""
+        n, reach, n_features = columns.shape
+        times_s = np.where(is_missing, -_LONG_AGO_S, np.maximum(times_s, -_LONG_AGO_S))
+        times_s = times_s + 2 * _LONG_AGO_S * np.arange(n)[:, np.newaxis]
+        newest = np.arange(n) * reach + reach - 1
+        offsets_s = grid_offsets_s(self.settings.n_columns, self.settings.grid_rate_hz)
+        before, weight = grid_weights(times_s.ravel(), newest, offsets_s)
+        first = newest - (~is_missing).sum(axis=1) + 1
+        before = np.where(before < first[:, np.newaxis], -1, before)
+        window = np.empty((n, self.settings.n_columns, n_features), np.float32)
+        interpolate(columns.reshape(-1, n_features), newest, before, weight, window)
+        return window
+
+    def _nearest(self, times_s: Float64, is_missing: npt.NDArray[np.bool_], positions: Float32) -> Indices:
+        """Which of its columns lies nearest to each position in a segment: shape (n, n_positions)."""
+        wanted_s = (positions.astype(np.float64) - 1.0) * self.settings.segment_s
+        apart_s = np.abs(times_s[:, np.newaxis, :] - wanted_s[:, :, np.newaxis])  # (n, n_positions, reach)
+        nearest: Indices = np.where(is_missing[:, np.newaxis, :], np.inf, apart_s).argmin(axis=2)
+        return nearest
+
+    def _spectra(self, take: Indices, column: Indices) -> Float32:
+        """Spectra of given columns: shape (n, n_bins)."""
+        spectra = np.empty((len(take), self.settings.synth.n_bins), np.float16)
+        for example, (index, at) in enumerate(zip(take.tolist(), column.tolist(), strict=True)):
+            self._files[index].read_spectrum(at, spectra[example])
+        return spectra.astype(np.float32)
 
 
-def learned_spectra(take: Take, settings: ExampleSettings) -> Float32:
-    """Spectra of a take at each of its columns, as loud as they are to be learned: shape (n_columns, n_bins)."""
-    spectra = spectra_at(take, take.times_s, settings)
-    if not settings.body_leads:
-        return spectra
-    exponent = settings.synth.power
-    level_db = 10 * np.log10((spectra.astype(np.float64) ** (2.0 / exponent)).sum(axis=1) + 1e-12)
-    quantity = take.columns[:, : take.settings.height].mean(axis=1)
-    gains_db = leading_gains_db(quantity.astype(np.float64), level_db, take.times_s)
-    return spectra * (10 ** (gains_db / 20.0 * exponent)).astype(np.float32)[:, np.newaxis]
-
-
-def spectra_at(take: Take, times_s: npt.NDArray[np.float64], settings: ExampleSettings) -> Float32:
-    """Spectra of a take's sound that belong to motion at given times, `lead_s` ahead: shape (n_times, n_bins)."""
-    centres = np.round(take.samples_of(times_s + settings.lead_s)).astype(np.int64)
-    return analyse(take.sound_at(0, take.n_samples), centres, settings.synth)
+def _reach(times_s: Float64, segment_s: float) -> int:
+    """How many columns at most a segment has, and the one before it."""
+    # Floating point may put a column just before its place.
+    before = np.searchsorted(times_s, times_s - segment_s - 1e-6, side="right") - 1
+    return int((np.arange(len(times_s)) - np.maximum(before, 0)).max()) + 1

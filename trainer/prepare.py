@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.errors import TakeError, UsageError
-from device.store.store import Take, incomplete_takes, list_takes, why_incomplete
+from device.store.store import Take, incomplete_takes, list_takes, take_folders, why_incomplete
+from trainer.open_files import allow_takes
 from trainer.settings import HELD_OUT, HOP_S, LONGEST_SEGMENT_S, SHORTEST_SEGMENT_S
 
 # No camera is faster, and an hour at this hop is listed in some 30 MB.
@@ -142,7 +143,9 @@ def load_takes(takes_dir: Path) -> list[Take]:
     TakeError
         There are none, one is damaged, or they do not fit together.
     """
-    whole, incomplete = list_takes(takes_dir), incomplete_takes(takes_dir)
+    incomplete = incomplete_takes(takes_dir)
+    allow_takes(len(take_folders(takes_dir)))
+    whole = list_takes(takes_dir)
     takes = [take for take in whole if not take.facts.cancelled]
     if not whole:
         raise TakeError(_why_none(takes_dir, incomplete))
@@ -166,7 +169,7 @@ def describe(take: Take) -> dict[str, object]:
         number, name, duration_s, fps, quantity (mean grey levels of motion), level_dbfs (RMS; -120 is silence) and
         salvaged.
     """
-    quantity = float(take.columns[:, : take.settings.height].mean())
+    quantity = _quantity(take)
     return {
         "number": take.number,
         "name": str(take.facts.source.get("name", take.path.name)),
@@ -238,9 +241,20 @@ def _gather(newest: Sequence[Indices]) -> Segments:
     return Segments(take_index, np.concatenate([np.zeros(0, np.int32), *newest]))
 
 
+def _quantity(take: Take) -> float:
+    """Mean quantity of motion, a piece at a time: an hour of columns is 80 MB."""
+    total, block = 0.0, 1 << 12
+    for start in range(0, take.n_columns, block):
+        rows = take.columns_at(start, start + block)[:, : take.settings.height]
+        total += float(rows.sum(dtype=np.float64))
+    take.give_back()
+    return total / (take.n_columns * take.settings.height)
+
+
 def _level_dbfs(take: Take) -> float:
     power, block = 0.0, 1 << 20
     for start in range(0, take.n_samples, block):
         samples = take.sound_at(start, min(start + block, take.n_samples))
         power += float(np.dot(samples, samples))
+    take.give_back()
     return 10.0 * float(np.log10(max(power / take.n_samples, 1e-12)))

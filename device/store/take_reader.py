@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import stat
 from pathlib import Path
 
@@ -77,6 +78,7 @@ class Take:
         if not whole or held != (facts.n_columns, facts.n_samples):
             raise TakeError(f"{path} is damaged: {what_to_do(path)}")
         take = cls(path, facts, columns, sound)
+        take.give_back()
         if not np.isfinite(take.times_s).all() or np.any(np.diff(take.times_s) <= 0.0):
             raise TakeError(f"{path}: the times of its frames do not rise: delete it and record again")
         return take
@@ -147,6 +149,18 @@ class Take:
             skipped = inner - first * SAMPLES_PER_CHUNK
             sound[inner - start : end - start] = to_float32(samples[skipped : skipped + end - inner])
         return sound
+
+    def give_back(self) -> None:
+        """Give the memory of what was read back; what is read again comes from the file again.
+
+        The system counts what was read through a map as this process's own, however long ago that was.
+        """
+        for chunks in (self._columns, self._sound):
+            owner: object = chunks
+            while isinstance(owner, np.ndarray):
+                owner = owner.base
+            if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                owner.madvise(mmap.MADV_DONTNEED)
 
     def sample_of(self, time_s: float) -> float:
         """Find the sample, with a fraction, that sounded at a time; below 0 or beyond the last outside of the take."""

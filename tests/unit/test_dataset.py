@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -51,6 +52,28 @@ def test_windows_are_what_the_box_sees(tmp_path: Path, fps: float) -> None:
         window.push(take.columns[row], float(take.times_s[row]))
         if row >= fps:
             np.testing.assert_allclose(batch["window"][row - int(fps)], window.read(), atol=1e-6)
+
+
+def test_windows_of_an_unsteady_camera_are_what_the_box_sees(tmp_path: Path) -> None:
+    """Frames that come early, late, too many, and not at all for two seconds."""
+    rng = np.random.default_rng(0)
+    steps_s = rng.choice([0.004, 0.02, 0.021, 0.033, 0.09], 300)
+    steps_s += rng.uniform(0.0, 0.001, 300)
+    steps_s[150] = 2.0
+    times_s = 90_000.0 + np.cumsum(steps_s)
+    for _ in range(2):
+        writer = TakeWriter(tmp_path, MOTION, RATE_HZ, {"name": "test"})
+        writer.add_columns(rng.random((300, 14)).astype(np.float32), times_s)
+        writer.add_sound(0.1 * rng.standard_normal(12 * RATE_HZ).astype(np.float32), 90_000.0)
+        take = writer.finish()
+    examples = Examples([take, take], settings())
+    batch = examples.batch(np.arange(600), np.ones(600, np.float32))
+    window = Window(15, 14, 50.0)
+    for row in range(600):
+        if row == 300:
+            window.reset()
+        window.push(take.columns[row % 300], float(times_s[row % 300]))
+        np.testing.assert_allclose(batch["window"][row], window.read(), atol=1e-5, err_msg=str(row))
 
 
 @pytest.mark.parametrize(("position", "lead_s"), [(1.0, 0.0), (0.0, 0.0), (0.5, 0.0), (1.0, 0.04)])
@@ -112,6 +135,24 @@ def test_an_empty_stage_is_silent(tmp_path: Path) -> None:
     batches = examples.batches(np.arange(50, 290), 60, np.random.default_rng(0))
     silent = np.concatenate([~one["spectrum"].any(axis=1) for one in batches])
     assert 0.005 < silent.mean() < 0.12
+
+
+def test_a_batch_depends_on_its_number_alone_and_all_rows_come_once(tmp_path: Path) -> None:
+    examples = Examples([make_take(tmp_path, 50.0)], settings())
+    rows = np.arange(50, 290)
+    first, again, other, next_ = (examples.training_batch(rows, 60, *key) for key in ((0, 1), (0, 1), (1, 1), (0, 2)))
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    assert (first["window"] != other["window"]).any()
+    assert (first["window"] != next_["window"]).any()
+    seen: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
+    with patch.object(Examples, "_varied", lambda _, rows, __: seen.append(rows)):
+        for number in range(3):
+            examples.training_batch(rows, 160, 0, number)
+    passes = np.concatenate(seen).reshape(2, 240)
+    for one in passes:
+        assert np.array_equal(np.sort(one), rows)
+    assert (passes[0] != passes[1]).any()
 
 
 def test_music_to_which_nobody_moves_is_not_learned(tmp_path: Path) -> None:
