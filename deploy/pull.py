@@ -151,31 +151,53 @@ def bring(box: Box, take: RemoteTake, takes_dir: Path, progress: Progress) -> Pa
     path = takes_dir / f"{take.number:04d}"
     with explained(path):
         if path.exists():
-            if any(_sum(path / name) != file.sha256 for name, file in take.files.items()):
+            if any(sum_of(path / name) != file.sha256 for name, file in take.files.items()):
                 raise TakeError(f"{path} is another take: choose another folder, one for each box")
             return None
         part = takes_dir / f".part-{path.name}"
-        make_folders(part)
-        n_before = 0
-        for name, file in take.files.items():
-            _bring_file(box, take.number, part / name, file, partial(_tell, progress, n_before))
-            n_before += file.n_bytes
-        for stray in set(part.iterdir()) - {part / name for name in TAKE_FILES}:
-            _remove(stray)
-        sync_path(part)
+        fetch(box, take, part, lambda n_bytes: progress(n_bytes / 1e6))
         rename_synced(part, path)
     return path
 
 
-def _tell(progress: Progress, n_before: int, n_bytes: int) -> None:
-    progress((n_before + n_bytes) / 1e6)
+def fetch(box: Box, take: RemoteTake, part: Path, progress: Callable[[int], None]) -> None:
+    """Bring the files of one take into a folder, from what is here of them on; then it holds them and nothing else.
+
+    Parameters
+    ----------
+    box : Box
+    take : RemoteTake
+    part : Path
+        Made if missing.
+    progress : callable
+        Told how many bytes of the take are here.
+
+    Raises
+    ------
+    BoxError
+        As `bring`.
+    OSError
+        It cannot be written.
+    """
+    make_folders(part)
+    n_before = 0
+    for name, file in take.files.items():
+        _bring_file(box, take.number, part / name, file, partial(_tell, progress, n_before))
+        n_before += file.n_bytes
+    for stray in set(part.iterdir()) - {part / name for name in TAKE_FILES}:
+        _remove(stray)
+    sync_path(part)
+
+
+def _tell(progress: Callable[[int], None], n_before: int, n_bytes: int) -> None:
+    progress(n_before + n_bytes)
 
 
 def _bring_file(box: Box, number: int, path: Path, file: RemoteFile, progress: Callable[[int], None]) -> None:
     """Bring one file, from what is here of it on; once more from its beginning if it is not the box's."""
     for _ in range(2):
         _go_on(box, number, path, file, progress)
-        if _sum(path) == file.sha256:
+        if sum_of(path) == file.sha256:
             return
         path.unlink()
     raise BoxError(f"{box.name}: {path.name} of take {number:04d} came damaged, twice: verify the takes on the box")
@@ -202,7 +224,8 @@ def _go_on(box: Box, number: int, path: Path, file: RemoteFile, progress: Callab
     sync_path(path)
 
 
-def _sum(path: Path) -> str:
+def sum_of(path: Path) -> str:
+    """Give the sha256 of a file, in lower-case hexadecimal digits; nothing if it is not there."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

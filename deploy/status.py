@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps({"boxes": said}))
     else:
         print(table(said))
-    return int(any("error" in answer or answer.get("running") is False for answer in said.values()))
+    return int(not all(map(is_well, said.values())))
 
 
 def ask_all(boxes: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -45,6 +45,11 @@ def ask_all(boxes: Sequence[str]) -> dict[str, dict[str, Any]]:
     asked = [Box(Ssh(box, asks=asks)) for box in dict.fromkeys(boxes)]
     with ThreadPoolExecutor(min(len(asked), MOST_AT_ONCE)) as pool:
         return dict(zip((box.name for box in asked), pool.map(_ask, asked), strict=True))
+
+
+def is_well(answer: Mapping[str, Any]) -> bool:
+    """Tell whether a box answered, and runs."""
+    return "error" not in answer and answer.get("running") is not False
 
 
 def _ask(box: Box) -> dict[str, Any]:

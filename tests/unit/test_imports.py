@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("device", "trainer", "deploy")
 
 # Ours: the first prefix that a file lies under says which of our modules it may import.
-FOR_TRAINER = ("core", "edges", "engine", "store", "models", "config", "cli")
+FOR_TRAINER = ("core", "edges", "engine", "store", "models", "config", "cli", "console")
 FOR_DEPLOY = ("core", "store", "models", "cli", "console")
 OURS = {
     "device/core/": ("device.core",),
@@ -40,6 +40,7 @@ HOMES = {
     "gpiod": ("device/edges/pins_gpiod.py",),
     "systemd": ("device/edges/service_systemd.py",),
     "soxr": ("device/engine/resampled.py", "trainer/"),
+    "ansible": ("deploy/ansible/callback_plugins/",),
     **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm"), ("trainer/",)),
 }
 
