@@ -93,25 +93,20 @@ def upper_of(root: Path) -> Path:
 
 
 def lend_network(root: Path) -> Loan:
-    """Write this machine's settings of apt, pip and names into a root that is not running yet."""
+    """Write this machine's settings of apt, pip and names into a root that does not run, or into a layer over one."""
     shown = _output("apt-config", "dump").splitlines()
     lines = [line for line in shown if line.startswith(_APT_KEYS) and not line.endswith(' "";')]
+    for name in ("etc/apt/apt.conf.d", "etc"):
+        (root / name).mkdir(parents=True, exist_ok=True)
     (root / "etc/apt/apt.conf.d/99lent").write_text("\n".join(lines) + "\n")
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
     settings = _pip_settings()
     folders = {path for value in settings.values() for word in value.split() if (path := _folder_of(word))}
     text = "".join(f"{key} = {' '.join(value.split())}\n" for key, value in sorted(settings.items()))
     (root / "etc/pip.conf").write_text(f"[global]\n{text}")
-    environ = _lent_variables()
     if CERTIFICATES.exists():
         folders.add(CERTIFICATES)
-    return Loan(tuple(sorted(folders)), environ)
-
-
-def take_back(root: Path) -> None:
-    """Remove what `lend_network` wrote: what is tried after the installation knows nothing of any network."""
-    for name in ("etc/apt/apt.conf.d/99lent", "etc/pip.conf"):
-        (root / name).unlink(missing_ok=True)
+    return Loan(tuple(sorted(folders)), _lent_variables())
 
 
 def _lent_variables() -> tuple[tuple[str, str], ...]:
