@@ -22,6 +22,7 @@ from device.engine.performance import Meter
 from device.models import model_trial
 from device.models.bundles import FACTORY
 from device.models.model_store import switch_current
+from device.models.model_trial import COMMITTED, ROLLED_BACK, TRIAL, WAITING
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ REMEMBERED_S = 60
 SURE_S = 10.0
 """A trial that goes badly is not ended before this, and then only when it has gone so for `IN_A_ROW` looks."""
 IN_A_ROW = 3
-WAITING, TRIAL, COMMITTED, ROLLED_BACK = "waiting", "trial", "committed", "rolled_back"
 
 
 class Activation:

@@ -14,19 +14,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
+from device.core.bundle_files import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILES, SIGNATURE
 from device.core.errors import BundleError
 from device.core.golden import Golden, golden_from_json, golden_to_json
 from device.core.motiongram import MotionSettings
 from device.core.strict_json import AGAIN, boolean, canonical_json, integer, keyed, load_object, number
 from device.core.synth import SynthSettings
 
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "MAX_MODEL_BYTES",
+    "MODEL_FILES",
+    "SIGNATURE",
+    "FileEntry",
+    "Manifest",
+    "build_manifest",
+    "check_name",
+    "describe_files",
+    "parse_manifest",
+]
+
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-SIGNATURE = "manifest.json.sig"
-MODEL_FILES = {"f16": "model.f16.tflite", "int8": "model.int8.tflite"}
-"""Variant -> name of its file."""
-MAX_MANIFEST_BYTES = 4 << 20
-MAX_MODEL_BYTES = 64 << 20
 
 _KEYS = {
     "format_version", "name", "version", "rate_hz", "grid_rate_hz", "motion", "synth", "segment_s", "lead_s",

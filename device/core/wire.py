@@ -16,7 +16,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from device.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILES, SIGNATURE
+from device.core.bundle_files import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, MODEL_FILES, SIGNATURE
 from device.core.errors import BundleError, UsageError
 
 PROTOCOL_VERSION = 1

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from device.core.bundle import MANIFEST, MODEL_FILES, SIGNATURE
+from device.core.bundle_files import MANIFEST, MODEL_FILES, SIGNATURE
 from device.core.errors import BundleError
 
 _NAMES = {MANIFEST, SIGNATURE, *MODEL_FILES.values()}

@@ -10,12 +10,10 @@ from device.core.errors import BundleError, ModelError
 from device.models.bundle_folder import list_bundle, read_plain_file
 from device.models.bundles import read_bundle
 from device.models.model_tryout import Limits, try_out
-from device.store.disk import free_bytes
+from device.store.disk import LEFT_FREE_BYTES, free_bytes
 from device.store.files import make_folder, remove_tree, rename_synced, sync_path, write_synced
 
 N_DIGITS = 16
-LEFT_FREE_BYTES = 32_000_000
-"""A model that would leave less room on the card is not installed: the box's own small files need some."""
 
 
 def name_of(path: Path) -> str:

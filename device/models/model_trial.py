@@ -22,6 +22,9 @@ from device.models.model_index import FACTORY_NAME, Index, Trial, load_index, sa
 from device.models.model_store import at_work, current_bundle, folder_name, linked_name, switch_current
 from device.store.state import models_folder
 
+WAITING, TRIAL, COMMITTED, ROLLED_BACK = "waiting", "trial", "committed", "rolled_back"
+"""How a trial stands, as the running box says it."""
+
 
 def trial_of(state: Path) -> Trial | None:
     """Give the trial that the current model has before it, or is on."""

@@ -10,7 +10,7 @@ import subprocess
 import textwrap
 from pathlib import Path
 
-from device.core.bundle import SIGNATURE
+from device.core.bundle_files import SIGNATURE
 from device.core.errors import BundleError
 
 NAMESPACE = "dance-sampler-bundle"

@@ -19,7 +19,7 @@ from device.box.status_client import StatusError, ask, to_line
 from device.config import Config, load_what_can_be_used
 from device.core.errors import DanceSamplerError, UsageError
 from device.core.wire import PROTOCOL_VERSION, Command, parse_command
-from device.remote.models import activate, models_said, roll_back, status_said
+from device.remote.status import status_said
 from device.remote.takes import read_from, take_file, takes_said
 from device.remote.upload import incoming_folder, n_received, receive
 from device.store.state import takes_folder
@@ -59,25 +59,35 @@ def main(args: argparse.Namespace) -> int:
 
 def _do(command: Command, config: Config) -> int:
     state = Path(config.state.folder)
+    if command.verb in ("list", "activate", "rollback"):
+        return _do_with_models(command, config)
     if command.verb == "status":
         _answer(status_said(config))
-    elif command.verb == "list":
-        takes = takes_said(takes_folder(state), incoming_folder(state).with_name("deploy"))
-        _answer({"models": models_said(state), "takes": takes})
     elif command.verb == "offset":
         _answer({"offset": n_received(state, command.digest)})
     elif command.verb == "put":
         offset, is_complete = receive(state, command, _standard_input(config.deploy.idle_s))
         _answer({"offset": offset, "complete": is_complete})
-    elif command.verb == "activate":
-        return activate(config, command.digest, allow_downgrade=command.allow_downgrade, say=say)
-    elif command.verb == "rollback":
-        _answer(roll_back(config))
     elif command.verb == "pull-take":
         for piece in read_from(take_file(takes_folder(state), command.number, command.file), command.offset):
             _write(piece)
     else:
         _answer({"lines": _log(config, command.n_lines)})
+    return 0
+
+
+def _do_with_models(command: Command, config: Config) -> int:
+    """Do what looks into bundles: only then numpy is loaded, which takes a Pi most of a second."""
+    from device.remote.models import activate, models_said, roll_back
+
+    state = Path(config.state.folder)
+    if command.verb == "activate":
+        return activate(config, command.digest, allow_downgrade=command.allow_downgrade, say=say)
+    if command.verb == "rollback":
+        _answer(roll_back(config))
+    else:
+        takes = takes_said(takes_folder(state), incoming_folder(state).with_name("deploy"))
+        _answer({"models": models_said(state), "takes": takes})
     return 0
 
 

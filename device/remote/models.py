@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from device import __version__
-from device.box.activation import COMMITTED, ROLLED_BACK
 from device.box.status_client import StatusError, ask, is_running
 from device.config import Config
 from device.core.errors import BundleError, DanceSamplerError
@@ -18,8 +15,8 @@ from device.core.wire import PROTOCOL_VERSION
 from device.models import model_trial
 from device.models.bundles import FACTORY, read_manifest
 from device.models.model_store import Installed, current_bundle, install_bundle, installed_bundles
+from device.models.model_trial import COMMITTED, ROLLED_BACK
 from device.remote.upload import alone, forget, uploaded_files
-from device.store.disk import free_bytes
 
 Say = Callable[[Mapping[str, Any]], None]
 LOOK_S = 0.5
@@ -45,21 +42,6 @@ def models_said(state: Path) -> list[dict[str, Any]]:
         except BundleError as error:
             row["error"] = str(error)
         said.append(row)
-    return said
-
-
-def status_said(config: Config) -> dict[str, Any]:
-    """Tell what the running box says of itself; of one that does not run what its card tells."""
-    state = Path(config.state.folder)
-    said: dict[str, Any] = {"program": __version__, "box": platform.node()}
-    try:
-        return {**ask(Path(config.status.socket), {"op": "status"}), **said, "running": True}
-    except StatusError as error:
-        said |= {"running": False, "why": str(error), "models": models_said(state)}
-    try:
-        said["disk"] = {"free_bytes": free_bytes(state)}
-    except OSError:
-        said["disk"] = {}
     return said
 
 

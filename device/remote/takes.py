@@ -12,9 +12,10 @@ from typing import Any
 from device.core.errors import TakeError
 from device.core.wire import TAKE_FILES
 from device.store.files import make_folders, replace_synced
-from device.store.store import Take, incomplete_takes, take_folders
-from device.store.take_numbers import number_of
+from device.store.take_numbers import number_of, take_folders
 
+WHOLE = "take.json"
+"""The file that comes last: with it a take is whole."""
 SUMS = "sums.json"
 """Hashes that were reckoned before: an hour of sound takes a Pi seconds."""
 _READ_BYTES = 1 << 20
@@ -34,9 +35,9 @@ def takes_said(takes: Path, memory: Path) -> list[dict[str, Any]]:
     memory : Path
         A folder to remember hashes in; one that cannot be written to costs time only.
     """
-    known, cut_short = _load(memory / SUMS), set(incomplete_takes(takes))
+    known = _load(memory / SUMS)
     sums: dict[str, str] = {}
-    said = [_take_said(path, known, sums) for path in take_folders(takes) if path not in cut_short]
+    said = [_take_said(path, known, sums) for path in take_folders(takes) if (path / WHOLE).exists()]
     if sums != known:
         with suppress(OSError):
             make_folders(memory)
@@ -52,9 +53,8 @@ def take_file(takes: Path, number: int, name: str) -> Path:
     TakeError
         There is no such take, or it is not whole yet.
     """
-    cut_short = set(incomplete_takes(takes))
     for path in take_folders(takes):
-        if number_of(path) == number and path not in cut_short and not path.is_symlink():
+        if number_of(path) == number and (path / WHOLE).exists() and not path.is_symlink():
             found = path / name
             if name in TAKE_FILES and found.is_file() and not found.is_symlink():
                 return found
@@ -78,6 +78,8 @@ def read_from(path: Path, offset: int) -> Iterator[bytes]:
 
 
 def _take_said(path: Path, known: dict[str, str], sums: dict[str, str]) -> dict[str, Any]:
+    from device.store.store import Take
+
     try:
         take = Take.open(path, check=False)
         files = {}

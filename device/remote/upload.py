@@ -9,8 +9,7 @@ from pathlib import Path
 
 from device.core.errors import BundleError
 from device.core.wire import Command, check_size, digest_of, unpack_bundle
-from device.models.model_copy import LEFT_FREE_BYTES
-from device.store.disk import free_bytes
+from device.store.disk import LEFT_FREE_BYTES, free_bytes
 from device.store.files import SyncedFile, explained, make_folders, remove_file, remove_tree, sync_path
 from device.store.locks import LOOK_S, FolderLock
 from device.store.state import state_problem

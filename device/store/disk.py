@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from device.core.motiongram import MotionSettings
-from device.core.take import COLUMNS_PER_CHUNK, SAMPLES_PER_CHUNK, column_dtype, sound_dtype
+if TYPE_CHECKING:
+    from device.core.motiongram import MotionSettings
 
+LEFT_FREE_BYTES = 32_000_000
+"""A model that would leave less room on the card is not installed: the box's own small files need some."""
 SHORTEST_S = 10.0
 """A recording that would have to end sooner is not begun."""
 
@@ -37,6 +40,8 @@ def take_bytes_per_s(settings: MotionSettings, fps: float, rate_hz: int) -> floa
     rate_hz : int
         Samples per second.
     """
+    from device.core.take import COLUMNS_PER_CHUNK, SAMPLES_PER_CHUNK, column_dtype, sound_dtype
+
     columns = column_dtype(settings.n_features).itemsize / COLUMNS_PER_CHUNK
     return columns * fps + sound_dtype().itemsize / SAMPLES_PER_CHUNK * rate_hz
 

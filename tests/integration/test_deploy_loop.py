@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,24 +25,34 @@ from tests.eventually import eventually
 from tests.long import long
 from tests.off_box import CUT, ROOT, OffBox
 from tests.stand_in_trainer import StandInTrainer
+from tests.tiny_runs import make_takes
 
 pytestmark = pytest.mark.timeout(600)
 STAND_IN = "import sys\nfrom tests.stand_in_trainer import main\nsys.exit(main())\n"
+TINY = "from tests.tiny_runs import TINY\nfrom trainer.settings import PRESETS\nPRESETS['quick'] = TINY\n"
+"""Lets the real trainer's shortest preset take seconds."""
 
 
 class Workstation:
     """Where `deploy loop` is called: a folder of its own, in which another trainer is found than the real one."""
 
-    def __init__(self, folder: Path, box: OffBox) -> None:
+    def __init__(self, folder: Path, box: OffBox, *, is_real: bool = False) -> None:
         self.folder, self.work = folder, folder / "work"
         (folder / "trainer").mkdir(parents=True)
-        (folder / "trainer" / "__init__.py").touch()
-        (folder / "trainer" / "__main__.py").write_text(STAND_IN)
+        if is_real:
+            (folder / "sitecustomize.py").write_text(TINY)
+        else:
+            (folder / "trainer" / "__init__.py").touch()
+            (folder / "trainer" / "__main__.py").write_text(STAND_IN)
         (folder / "quality").write_text("0.8")
         self.trainer = StandInTrainer(folder)
         self._command = [sys.executable, "-m", "deploy", "loop", CUT, "--work", str(self.work), "--name", "mine"]
         self._command += ["--sign-key", str(box.key)]
-        self._environment = {**box.sshd.environment, "PYTHONPATH": str(ROOT), "STAND_IN": str(folder)}
+        self._environment = {
+            **box.sshd.environment,
+            "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
+            "STAND_IN": str(folder),
+        }
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -136,6 +147,27 @@ def test_killed_at_any_step_it_goes_on(box: OffBox, here: Workstation, command: 
     eventually(lambda: not _sessions(here.work), "all have ended")
     assert here.loop("--yes")[0] == 0
     assert read_manifest(current_bundle(box.state)).name == "mine"
+
+
+@long
+def test_with_the_real_trainer(box: OffBox, tmp_path: Path) -> None:
+    shutil.rmtree(box.state / "takes")
+    make_takes(box.state / "takes")
+    here = Workstation(tmp_path / "studio", box, is_real=True)
+    code, out, err = here.loop("--yes", "--json")
+    assert code == 0, err
+    first = json.loads(out)
+    assert (first["new"], first["pushed"]) == (["0001", "0002"], True)
+    assert read_manifest(current_bundle(box.state)).version == first["version"]
+    make_takes(box.state / "takes", n_takes=1, first=2)
+    code, out, err = here.loop("--yes", "--json", "--margin", "0.3")
+    assert code == 0, err
+    second = json.loads(out)
+    assert (second["new"], second["pushed"]) == (["0003"], True)
+    assert second["version"] > first["version"]
+    assert all(row["before"] is not None for row in second["figures"] if row["words"].startswith("loudness"))
+    assert (here.work / "rounds/0002/report.html").stat().st_size > 100_000
+    assert str((here.work / "rounds/0001/run").resolve()) in (here.work / "rounds/0002/run/run.json").read_text()
 
 
 def _sessions(work: Path) -> list[int]:

@@ -25,11 +25,11 @@ from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.core.motiongram import MotionSettings
 from device.core.wire import TAKE_FILES, digest_of, pack_bundle, parse_command, unpack_bundle
 from device.models.bundles import FACTORY, sign, write_bundle
-from device.models.model_copy import LEFT_FREE_BYTES
 from device.models.model_store import current_bundle, install_bundle, installed_bundles
 from device.models.model_trial import last_good, trial_of
 from device.models.model_tryout import Limits, try_out
 from device.remote.upload import n_received, receive
+from device.store.disk import LEFT_FREE_BYTES
 from device.store.store import TakeWriter
 from tests.tone_bundles import make_bundles, read_files
 from tests.trial_bundles import make_trial_bundles
@@ -109,6 +109,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_it_is_no_shell(shell: Shell, command: str) -> None:
     assert "this key is for status, list" in shell.ask(command)["error"]
     assert contents(shell.state) == {}
+
+
+@pytest.mark.parametrize("verb", ["offset", "put", "pull-take", "log"])
+def test_what_looks_into_no_bundle_loads_no_numpy(shell: Shell, verb: str) -> None:
+    """A Pi takes most of a second for it, at each connection, and a push has three."""
+    words = {"offset": "0" * 64, "put": f"{'0' * 64} 100 0", "pull-take": "1 take.json 0", "log": "5"}[verb]
+    line = [sys.executable, "-X", "importtime", "-m", "device", "deploy-shell", "--config", str(shell.config)]
+    environment = {**os.environ, "SSH_ORIGINAL_COMMAND": f"{verb} {words}"}
+    said = subprocess.run(line, env=environment, capture_output=True, input=b"", check=False).stderr.decode()
+    loaded = {each.split("|")[-1].strip() for each in said.splitlines()}
+    assert "device.remote.upload" in loaded
+    assert not loaded & {"numpy", "device.engine", "device.models.bundles"}
 
 
 def test_a_bundle_that_is_pushed_plays_when_the_box_starts(shell: Shell) -> None:

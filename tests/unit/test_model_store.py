@@ -28,7 +28,6 @@ from device.models.bundles import (
     sign,
     write_bundle,
 )
-from device.models.model_copy import LEFT_FREE_BYTES
 from device.models.model_store import (
     Installed,
     chosen_bundle,
@@ -40,7 +39,7 @@ from device.models.model_store import (
     switch_current,
 )
 from device.models.model_tryout import Limits, TryOut
-from device.store.disk import free_bytes
+from device.store.disk import LEFT_FREE_BYTES, free_bytes
 from device.store.locks import FolderLock
 from tests.tone_bundles import read_files
 
