@@ -79,10 +79,10 @@ def begin(*words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
+def command(*words: object, preset: Preset = TINY) -> subprocess.CompletedProcess[str]:
     """Run a command of the trainer to its end in this process, where TensorFlow is loaded once for many."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), patch.dict(PRESETS, {"quick": TINY}):
+    with redirect_stdout(out), redirect_stderr(err), patch.dict(PRESETS, {"quick": preset}):
         code = run("trainer", "", COMMANDS, list(map(str, words)))
     return subprocess.CompletedProcess(list(map(str, words)), code, out.getvalue(), err.getvalue())
 

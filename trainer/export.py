@@ -20,7 +20,7 @@ from device.models.bundles import check_target, write_bundle
 from device.store.store import Take
 from trainer.evaluate import Playing, evaluate_model, held_out_spans, play_spans
 from trainer.prepare import Segments, split
-from trainer.run_folder import load_run, next_version, note_export
+from trainer.run_folder import load_run, next_version, note_export, open_takes
 from trainer.settings import HOP_S, LARGEST_TEMPERATURE, RunSettings, check_range
 
 if TYPE_CHECKING:
@@ -242,14 +242,6 @@ def build(settings: RunSettings, facts: dict[str, Any], name: str, version: int,
         golden=golden,
         signed=signed,
     )
-
-
-def open_takes(facts: dict[str, Any]) -> list[Take]:
-    """Open the takes that a run was trained on."""
-    missing = [path for path in facts["takes"] if not Path(path).exists()]
-    if missing:
-        raise TrainingError(f"take {missing[0]} of this run is gone: put it back, the export measures figures on it")
-    return [Take.open(Path(path)) for path in facts["takes"]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

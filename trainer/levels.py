@@ -14,7 +14,7 @@ from device.store.store import Take
 from trainer.dataset import Examples
 from trainer.hearing import BAND_EDGES_HZ, Float64, Sound, band_power, window_spectra
 from trainer.model import DanceVAE
-from trainer.playing import Playing, Recorded, held_out_spans, play_span
+from trainer.playing import Playing, Recorded, Span, held_out_spans, play_span
 from trainer.prepare import Segments
 
 Float32 = npt.NDArray[np.float32]
@@ -45,18 +45,23 @@ def equalise(model: DanceVAE, examples: Examples, takes: list[Take], learned: Se
     playing = Playing(takes[0].settings, examples.settings)
     real, played = [], []
     for span in held_out_spans(takes, learned):
-        columns = np.arange(span.start, span.stop, dtype=np.int32)
-        rows = examples.rows(Segments(np.full(len(columns), takes.index(span.take), np.int32), columns))
-        batch = examples.batch(rows, np.ones(len(rows), np.float32))
-        noise = np.zeros((len(rows), model.settings.n_latent), np.float32)
-        spectra = np.asarray(model.predict_on_batch((batch["window"], noise, batch["position"])))
-        played.append(play_span(playing, Recorded(playing, spectra), span))
+        played.append(play_trained(model, examples, takes, playing, span))
         real.append(span.sound())
     synth = playing.synth
     gains_db = band_gains_db(np.concatenate(real), np.concatenate(played), synth.rate_hz)
     bins_hz = np.linspace(0.0, synth.rate_hz / 2, synth.n_bins)
     scale_head(model, 10 ** (at_bins(gains_db, bins_hz) / 20.0 * synth.power))
     return gains_db
+
+
+def play_trained(model: DanceVAE, examples: Examples, takes: list[Take], playing: Playing, span: Span) -> Sound:
+    """What a model plays to a span of one of the takes, at temperature 0, before it is exported."""
+    columns = np.arange(span.start, span.stop, dtype=np.int32)
+    rows = examples.rows(Segments(np.full(len(columns), takes.index(span.take), np.int32), columns))
+    batch = examples.batch(rows, np.ones(len(rows), np.float32))
+    noise = np.zeros((len(rows), model.settings.n_latent), np.float32)
+    spectra = np.asarray(model.predict_on_batch((batch["window"], noise, batch["position"])))
+    return play_span(playing, Recorded(playing, spectra), span)
 
 
 def band_gains_db(real: Sound, played: Sound, rate_hz: float) -> Float64:

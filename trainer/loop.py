@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,18 @@ from trainer.augment import Batch
 from trainer.backend import keras, tf
 from trainer.dataset import Examples
 from trainer.model import DanceVAE
+from trainer.pace import Pace
+from trainer.read_ahead import ReadAhead
 from trainer.settings import RunSettings
 
 WEIGHT_DECAY = 1e-3
 """Share of each weight that is taken off in a step, times the learning rate (Loshchilov and Hutter, 2019)."""
 ACTIVE_NATS = 0.1
 """A latent is active when it says at least this much on average."""
+
+
+TERMS = ("loss", "sound", "drawn", "loudness", "joint", "motion", "kl", "kl_joint", "tie")
+"""Of the loss, kept of every tenth step."""
 
 
 class Loop:
@@ -49,27 +56,36 @@ class Loop:
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, preset.n_steps - warm_up, warmup_target=preset.learning_rate, warmup_steps=warm_up
         )
-        self.optimizer = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, clipnorm=1.0)
+        self.pace = Pace(schedule, preset.n_steps)
+        self.optimizer: Any = keras.optimizers.AdamW(
+            lambda: self.pace.rate(self.optimizer.iterations), weight_decay=WEIGHT_DECAY, clipnorm=1.0
+        )
         self.optimizer.build(self.model.trainable_variables)
         self._step = tf.function(self._train_step)
         self._losses = tf.function(self._look_step)
 
     def epoch(self, epoch: int, bar: Any) -> dict[str, float]:
-        """Train for one epoch and return the mean of each term of the loss."""
+        """Train for one epoch and return the mean of each term of the loss, and `wait`.
+
+        That is the share of the time in which the model waited for data.
+        """
         sums: dict[str, float] = {}
-        for number, batch in enumerate(_ahead(self._batches(epoch))):
-            terms = self._step(batch, tf.constant([self._settings.seed, epoch * self.steps_per_epoch + number]))
-            bar.update(1)
-            if number % 10 == 0:
-                for name in ("loss", "sound", "drawn", "loudness", "joint", "motion", "kl", "kl_joint", "tie"):
-                    sums[name] = sums.get(name, 0.0) + float(terms[name])
+        ahead, started_s = ReadAhead(self._batch), time.perf_counter()
+        first = epoch * self.steps_per_epoch
+        with closing(ahead.over(range(first, first + self.steps_per_epoch))) as batches:
+            for number, batch in enumerate(batches):
+                terms = self._step(batch, tf.constant([self._settings.seed, first + number]))
+                bar.update(1)
+                if number % 10 == 0:
+                    for name in TERMS:
+                        sums[name] = sums.get(name, 0.0) + float(terms[name])
         n_seen = (self.steps_per_epoch + 9) // 10
         means = {name: value / n_seen for name, value in sums.items()}
         if not np.isfinite(means["loss"]):
             raise TrainingError(
                 f"the loss is not a number in epoch {epoch + 1}: look at the takes (trainer prepare), start anew"
             )
-        return means
+        return {**means, "wait": ahead.waited_s / (time.perf_counter() - started_s)}
 
     def look(self, batch: Batch) -> dict[str, float]:
         """Held-out figures: from the mean of q(z|m), as the box plays."""
@@ -77,16 +93,11 @@ class Loop:
         active = int((terms["kl_per_latent"].numpy() > ACTIVE_NATS).sum())
         return {"sound": float(terms["sound"]), "kl": float(terms["kl_per_latent"].numpy().sum()), "n_active": active}
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """Exactly `steps_per_epoch` batches, from a generator of their own."""
-        rng = np.random.default_rng([self._settings.seed, epoch])
-        n_left = self.steps_per_epoch
-        while n_left > 0:
-            for batch in self._examples.batches(self._rows, self._settings.preset.batch_size, rng):
-                yield batch
-                n_left -= 1
-                if n_left == 0:
-                    return
+    def _batch(self, number: int) -> dict[str, Any]:
+        """Batch of a step, as the model takes it."""
+        seed, batch_size = self._settings.seed, self._settings.preset.batch_size
+        made = self._examples.training_batch(self._rows, batch_size, seed, number)
+        return {name: tf.constant(value) for name, value in made.items()}
 
     def _train_step(self, batch: Any, seed: Any) -> Any:
         noise = tf.random.stateless_normal((3, self._settings.preset.batch_size, self._settings.model.n_latent), seed)
@@ -99,15 +110,3 @@ class Loop:
     def _look_step(self, batch: Any) -> Any:
         noise = tf.zeros((3, tf.shape(batch["window"])[0], self._settings.model.n_latent))
         return self.model.losses_of(batch, noise, self._variance, self._settings.loss)
-
-
-def _ahead(batches: Iterator[Batch]) -> Iterator[Any]:
-    """Put the next batches together while the model works on this one."""
-    first = next(batches)
-    signature = {name: tf.TensorSpec(value.shape, tf.float32) for name, value in first.items()}
-
-    def generate() -> Iterator[Batch]:
-        yield first
-        yield from batches
-
-    return iter(tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4))

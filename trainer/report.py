@@ -20,7 +20,7 @@ from device.models.bundles import BundleFiles, choose_runtime, read_bundle, run_
 from device.store.store import Take
 from trainer.dataset import spectra_at
 from trainer.evaluate import check_takes, evaluate_bundle, learned_split
-from trainer.export import export, open_takes
+from trainer.export import export
 from trainer.metrics import figures as figures_of
 from trainer.playing import Playing, Recorded, Span, held_out_spans, moves_of, play_span, real_sound
 from trainer.prepare import load_takes, split
@@ -30,7 +30,7 @@ from trainer.reporting.curves import read_curves
 from trainer.reporting.latents import encode, pick_moments, project
 from trainer.reporting.page import build_page
 from trainer.reporting.scenes import Voice, make_scenes
-from trainer.run_folder import read_run
+from trainer.run_folder import open_takes, read_run
 from trainer.settings import HOP_S, LARGEST_TEMPERATURE, ExampleSettings, RunSettings, check_range
 from trainer.table import Figures
 

@@ -1,4 +1,7 @@
-"""A run's folder: `run.json` (what was chosen), `checkpoints/`, `tensorboard/`, and at the end `model.weights.h5`."""
+"""A run's folder: `run.json` (what was chosen), `checkpoints/`, and at the end `model.weights.h5`.
+
+What explains a run beside these: `trainer.run_story`, `trainer.logbook`.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +52,36 @@ def check_folder(run_dir: Path, takes: list[Take], settings: RunSettings, start:
             )
 
 
-def keep_settings(run_dir: Path, takes: list[Take], settings: RunSettings, start: Start | None = None) -> None:
-    """Write `run.json`, whole or not at all, unless it is there already."""
+def keep_settings(
+    run_dir: Path,
+    takes: list[Take],
+    settings: RunSettings,
+    start: Start | None = None,
+    limits: Mapping[str, object] | None = None,
+    made_with: Mapping[str, object] | None = None,
+) -> None:
+    """Write `run.json`, unless it is there already.
+
+    Parameters
+    ----------
+    run_dir : Path
+    takes : list of Take
+    settings : RunSettings
+    start : Start, optional
+        What the run begins with.
+    limits, made_with : mapping, optional
+        `trainer.course.Limits`, and what `trainer.origin` found.
+    """
     path = run_dir / SETTINGS
     if not path.exists():
         run_dir.mkdir(parents=True, exist_ok=True)
-        _write(path, {**_facts(takes, settings, start), "created_s": int(time.time())})
+        facts = {
+            **_facts(takes, settings, start),
+            "created_s": int(time.time()),
+            "made_with": made_with,
+            "limits": limits,
+        }
+        write_whole(path, json.dumps(facts, indent=1))
 
 
 def restore(checkpoint: Any, manager: Any) -> None:
@@ -86,11 +113,27 @@ def _restored(checkpoint: Any, path: str) -> bool:
     return True
 
 
-def save_weights(run_dir: Path, model: DanceVAE) -> None:
-    """Write the trained weights: their presence says that the run is finished, so they appear whole."""
-    partial = run_dir / f"partial.{WEIGHTS}"
+def save_weights(path: Path, model: DanceVAE) -> None:
+    """Write weights so that they appear whole; the presence of `WEIGHTS` says that a run is finished."""
+    partial = path.with_name(f"partial.{path.name}")
     model.save_weights(partial)
-    partial.replace(run_dir / WEIGHTS)
+    partial.replace(path)
+
+
+def load_weights(path: Path, model: DanceVAE) -> None:
+    """Read what `save_weights` wrote.
+
+    Raises
+    ------
+    TrainingError
+        It is damaged or gone.
+    """
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        raise TrainingError(
+            f"{path} is damaged: remove it and go on by python -m trainer train --resume --run {path.parent}"
+        ) from error
 
 
 def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
@@ -100,8 +143,8 @@ def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
     -------
     settings : RunSettings
     facts : dict
-        `takes`, `motion`, `created_s`; `data`, a line for each take with its hash, and `start`, where the run began,
-        or None.
+        `takes`, `motion`, `created_s`; and, None in runs of an older program or where there is none: `data`, a line
+        for each take with its hash, `start`, where the run began, `limits` and `made_with`.
 
     Raises
     ------
@@ -122,7 +165,7 @@ def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
             seed=kept["seed"],
         )
         kept_facts = {name: facts[name] for name in ("takes", "motion", "created_s")}
-        return settings, {**kept_facts, "data": facts.get("data"), "start": facts.get("start")}
+        return settings, {**kept_facts, **{name: facts.get(name) for name in ("data", "start", "limits", "made_with")}}
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{run_dir / SETTINGS} is damaged: remove the folder and train again") from error
 
@@ -145,15 +188,19 @@ def load_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any], DanceVAE]:
     """
     settings, facts = read_run(run_dir)
     require_finished(run_dir)
-    weights = run_dir / WEIGHTS
     from trainer.model import DanceVAE
 
     model = DanceVAE(settings.model)
-    try:
-        model.load_weights(weights)
-    except Exception as error:
-        raise TrainingError(f"{weights} is damaged: remove it and go on by the same trainer train command") from error
+    load_weights(run_dir / WEIGHTS, model)
     return settings, facts, model
+
+
+def open_takes(facts: dict[str, Any]) -> list[Take]:
+    """Open the takes that a run was trained on."""
+    missing = [path for path in facts["takes"] if not Path(path).exists()]
+    if missing:
+        raise TrainingError(f"take {missing[0]} of this run is gone: put it back, or train on others")
+    return [Take.open(Path(path)) for path in facts["takes"]]
 
 
 def exported_version(run_dir: Path, facts: Mapping[str, Any]) -> int:
@@ -171,7 +218,7 @@ def next_version(run_dir: Path, facts: Mapping[str, Any]) -> int:
 def note_export(run_dir: Path, bundle_dir: Path, version: int) -> None:
     """Keep which bundles were made of a run."""
     entry = {"version": version, "bundle": str(bundle_dir.resolve()), "exported_s": int(time.time())}
-    _write(run_dir / EXPORTS, [*_exports(run_dir), entry])
+    write_whole(run_dir / EXPORTS, json.dumps([*_exports(run_dir), entry], indent=1))
 
 
 def _exports(run_dir: Path) -> list[dict[str, Any]]:
@@ -213,8 +260,9 @@ def _differing(before: dict[str, Any], wanted: dict[str, Any]) -> str:
     for old, new in zip(before.get("data") or (), wanted["data"], strict=False):
         if old["sha256"] != new["sha256"]:
             return f"take {new['number']:04d} was changed since"
-    began = [facts["from"] if (facts := each.get("start")) else None for each in (before, wanted)]
-    return "" if began[0] == began[1] else f"it began with {began[0] or 'nothing'}, not {began[1] or 'nothing'}"
+    began, begins = ((each.get("start") or {}).get("from") for each in (before, wanted))
+    # What is gone on with has begun: where need not be said again.
+    return "" if begins in (None, began) else f"it began with {began or 'nothing'}, not {begins}"
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -225,9 +273,10 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _write(path: Path, content: object) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all; what was there stays until then."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text)
     temporary.replace(path)
 
 

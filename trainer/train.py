@@ -1,25 +1,23 @@
-"""`trainer train`: from takes to a trained model, in a run folder that can be gone on with."""
+"""`trainer train`: what can be chosen, and what follows from it."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from device.core.errors import TrainingError
+from device.core.errors import UsageError
 from device.core.synth import SynthSettings
 from device.store.store import Take
-from trainer.prepare import Segments, load_takes, split
-from trainer.run_folder import CHECKPOINTS, check_folder, keep_settings, restore, save_weights
+from trainer.course import Limits
+from trainer.prepare import load_takes
+from trainer.run_folder import WEIGHTS, open_takes, read_run
+from trainer.run_story import read_result
 from trainer.settings import (
     GRID_RATE_HZ,
     HELD_OUT,
-    HOP_S,
     LEAD_S,
     PRESETS,
     ExampleSettings,
@@ -28,105 +26,13 @@ from trainer.settings import (
     Preset,
     RunSettings,
 )
-from trainer.warm_start import Start, check_fit, open_start
+from trainer.training import train
+from trainer.warm_start import Start, open_start
 
-if TYPE_CHECKING:
-    from trainer.augment import Batch
-    from trainer.dataset import Examples
+__all__ = ["add_arguments", "chosen_settings", "main", "run_settings", "train"]
 
 SEGMENT_S, N_LATENT = 0.5, 32
 """Unless the user says otherwise."""
-N_HELD_OUT_SEEN = 2048
-LEAST_HELD_OUT = 16
-
-
-def train(takes: list[Take], run_dir: Path, settings: RunSettings, start: Start | None = None) -> dict[str, float]:
-    """Train, or go on with, a run.
-
-    Parameters
-    ----------
-    takes : list of Take
-    run_dir : Path
-        See `trainer.run_folder`.
-    settings : RunSettings
-    start : Start, optional
-        Whose weights a new run begins with.
-
-    Returns
-    -------
-    dict
-        Held-out figures of the last epoch: `sound` (mean squared error as a share of the spectra's variance),
-        `kl` in nats, `n_active` latents.
-
-    Raises
-    ------
-    TrainingError
-        The takes hold too little, or what the folder holds is damaged, or the loss is not a number.
-    UsageError
-        The folder holds another run.
-    """
-    training, held_out = split(takes, settings.example.segment_s, HOP_S, settings.held_out, settings.held_out_takes)
-    _require(training, held_out, settings)
-    if start is not None:
-        check_fit(start, takes, settings)
-    check_folder(run_dir, takes, settings, start)
-    from trainer.backend import tf
-    from trainer.dataset import Examples
-    from trainer.levels import equalise
-    from trainer.loop import Loop
-
-    tf.config.experimental.enable_op_determinism()
-    examples = Examples(takes, settings.example)
-    loop = Loop(examples, examples.rows(training), settings)
-    if start is not None:
-        start.load_into(loop.model)
-    keep_settings(run_dir, takes, settings, start)
-    checkpoint = tf.train.Checkpoint(model=loop.model, optimizer=loop.optimizer, epoch=tf.Variable(0, dtype=tf.int64))
-    manager = tf.train.CheckpointManager(checkpoint, str(run_dir / CHECKPOINTS), max_to_keep=2)
-    restore(checkpoint, manager)
-    log = tf.summary.create_file_writer(str(run_dir / "tensorboard"))
-    seen = _held_out_batch(examples, examples.rows(held_out))
-    with _progress(loop.steps_per_epoch, settings.preset.n_epochs, int(checkpoint.epoch)) as bar:
-        for epoch in range(int(checkpoint.epoch), settings.preset.n_epochs):
-            terms = loop.epoch(epoch, bar)
-            figures = loop.look(seen)
-            bar.set_postfix({name: f"{value:.3g}" for name, value in figures.items()})
-            with log.as_default(step=(epoch + 1) * loop.steps_per_epoch):
-                for name, value in [*terms.items(), *((f"held_out/{k}", v) for k, v in figures.items())]:
-                    tf.summary.scalar(name, value)
-            checkpoint.epoch.assign(epoch + 1)
-            manager.save()
-    equalise(loop.model, examples, takes, training)
-    figures = loop.look(seen)
-    save_weights(run_dir, loop.model)
-    return figures
-
-
-def _held_out_batch(examples: Examples, rows: Any) -> Batch:
-    some = rows[:: max(1, len(rows) // N_HELD_OUT_SEEN)]
-    return examples.batch(some, np.ones(len(some), np.float32))
-
-
-def _require(training: Segments, held_out: Segments, settings: RunSettings) -> None:
-    n = len(training)
-    if n < settings.preset.batch_size or len(held_out) < LEAST_HELD_OUT:
-        raise TrainingError(
-            f"the takes hold {n} segments to train on and {len(held_out)} held out, at least "
-            f"{settings.preset.batch_size} and {LEAST_HELD_OUT} are needed: record or import more"
-        )
-
-
-def _progress(steps_per_epoch: int, n_epochs: int, n_done: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=steps_per_epoch * n_epochs,
-        initial=steps_per_epoch * n_done,
-        unit="step",
-        desc="train",
-        disable=not sys.stderr.isatty(),
-        dynamic_ncols=True,
-    )
 
 
 def run_settings(
@@ -160,9 +66,12 @@ def run_settings(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments of `trainer train`."""
     argument = parser.add_argument
-    argument("--takes", type=Path, required=True, metavar="DIR", help="folder of takes")
+    argument("--takes", type=Path, metavar="DIR", help="folder of takes")
     argument(
         "--run", type=Path, required=True, metavar="DIR", help="folder of the run; an unfinished one is gone on with"
+    )
+    argument(
+        "--resume", action="store_true", help="go on with the run in --run as it was begun: no other option needed"
     )
     argument(
         "--from",
@@ -181,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["body", "music"],
         help="body: made to follow the dance where it does not by itself; music: as recorded (body)",
     )
+    argument("--leave-out", type=_numbers, default=[], metavar="N,...", help="takes that are not used")
+    argument("--minutes", type=float, metavar="M", help="train no longer; the learning rate falls over this time")
+    argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
 
 
@@ -206,16 +118,69 @@ def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | 
     )
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def opened_takes(takes_dir: Path | None, leave_out: list[int]) -> list[Take]:
+    """Open the takes of a folder but those that the user leaves out.
+
+    Raises
+    ------
+    UsageError
+        No folder is given, or there is no such take, or none is left.
+    TakeError
+        See `load_takes`.
+    """
+    if takes_dir is None:
+        raise UsageError("there is nothing to learn from: give --takes DIR, or --resume to go on with a run")
+    takes = load_takes(takes_dir)
+    if unknown := sorted(set(leave_out) - {take.number for take in takes}):
+        raise UsageError(f"there is no take {unknown[0]:04d} to leave out: choose of those that trainer prepare lists")
+    kept = [take for take in takes if take.number not in leave_out]
+    if not kept:
+        raise UsageError("all takes are left out: leave one in")
+    return kept
+
+
+def resumed(args: argparse.Namespace) -> tuple[list[Take], RunSettings, Limits]:
+    """What a run was begun with; its limits are those that are given now, if any are.
+
+    Raises
+    ------
+    UsageError
+        The run is finished.
+    TrainingError
+        There is no run, or a take of it is gone or was changed.
+    """
+    settings, facts = read_run(args.run)
+    if (args.run / WEIGHTS).exists():
+        raise UsageError(f"the run in {args.run} is finished: begin another with --from {args.run}, or export it")
+    kept = facts["limits"] or {}
+    limits = Limits(
+        kept.get("minutes") if args.minutes is None else args.minutes,
+        kept.get("patience") if args.patience is None else args.patience,
+    )
+    return open_takes(facts), settings, limits
+
+
 def main(args: argparse.Namespace) -> int:
     """Run `trainer train`."""
-    start = None if args.start is None else open_start(args.start)
-    takes = load_takes(args.takes)
-    settings = chosen_settings(args, takes, start)
+    start = None
+    if args.resume:
+        takes, settings, limits = resumed(args)
+    else:
+        limits = Limits(args.minutes, args.patience)
+        start = None if args.start is None else open_start(args.start)
+        takes = opened_takes(args.takes, args.leave_out)
+        settings = chosen_settings(args, takes, start)
     started_s = time.monotonic()
-    figures = train(takes, args.run, settings, start)
+    figures = train(takes, args.run, settings, start, limits)
     print(
         f"trained on {len(takes)} takes in {time.monotonic() - started_s:.0f} s: held-out error {figures['sound']:.3f} "
         f"of the variance, {figures['n_active']} of {settings.model.n_latent} latents active, {figures['kl']:.1f} nats"
     )
+    if why := read_result(args.run)["why_ended"]:
+        print(f"ended early: {why}")
     print(f"next: python -m trainer export --run {args.run} --bundle DIR")
     return 0

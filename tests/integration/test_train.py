@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from device.core.motiongram import MotionSettings
-from device.store.store import TakeWriter
-from tests.tiny_runs import RATE_HZ, finish, make_takes, refused, start
+from device.store.store import TakeWriter, list_takes
+from tests.eventually import eventually
+from tests.tiny_runs import RATE_HZ, TINY, command, declined, finish, make_takes, refused, start, trained
+from trainer.table import Figures
+from trainer.take_hash import take_hash
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -69,6 +76,85 @@ def test_a_killed_run_goes_on_to_the_same_result(takes: Path, whole: tuple[Path,
         assert names
         for name in names:
             np.testing.assert_array_equal(first[name][()], second[name][()], err_msg=name)
+
+
+def test_an_interrupted_run_saves_what_it_has_and_says_how_to_go_on(
+    takes: Path, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    process = start(takes, cut)
+    eventually(lambda: process.poll() is not None or (cut / "curves.csv").exists(), patience_s=200.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=200)
+    assert (process.returncode, out) == (130, "")
+    assert "go on with python -m trainer train --resume" in err.splitlines()[-1]
+    n_epochs = len((cut / "curves.csv").read_text().splitlines()) - 1
+    assert 0 < n_epochs < 12, "it was to be interrupted before its end"
+    assert f"interrupted after epoch {n_epochs} of 12, which is saved" in err
+    assert "not finished" in (cut / "README.md").read_text()
+    done = command("train", "--resume", "--run", cut)
+    assert done.returncode == 0, done.stderr
+    assert whole[1] in done.stdout
+    assert len((cut / "curves.csv").read_text().splitlines()) == 13
+    declined(2, "is finished", "train", "--resume", "--run", cut)
+
+
+def test_a_finished_run_explains_itself(takes: Path, whole: tuple[Path, str]) -> None:
+    run = whole[0]
+    facts, result = (json.loads((run / name).read_text()) for name in ("run.json", "result.json"))
+    assert facts["made_with"]["versions"]["numpy"] == np.__version__
+    assert f"--takes {takes}" in facts["made_with"]["command"]
+    assert [take["sha256"] for take in facts["data"]] == [take_hash(take) for take in list_takes(takes)]
+    assert f"held-out error {result['held_out']['sound']:.3f}" in whole[1]
+    assert result["played"].keys() == {field.name for field in fields(Figures)}
+    readme = (run / "README.md").read_text()
+    for said in ("12 epochs, 48 steps", "the last 20% of each take", "test 1", facts["data"][0]["sha256"][:16]):
+        assert said in readme
+    with (run / "curves.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    assert [int(row["steps"]) for row in epochs] == list(range(4, 49, 4))
+    assert {"loss", "held_out/sound"} <= epochs[0].keys()
+    for name in ("real", "played"):
+        sound, rate_hz = soundfile.read(run / "samples" / f"{name}.wav")
+        assert rate_hz == RATE_HZ
+        assert len(sound) > 2 * rate_hz
+
+
+def test_a_run_gone_on_with_other_takes_says_what_differs(takes: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
+    declined(
+        2, "2 takes there, 3 here", "train", "--takes", make_takes(tmp_path / "more", 3), "--run", whole[0], "--seed", 7
+    )
+    declined(2, "seed is 7 there, not 8", "train", "--takes", takes, "--run", whole[0], "--seed", 8)
+
+
+def test_time_that_is_up_ends_a_run_that_is_finished_all_the_same(takes: Path, tmp_path: Path) -> None:
+    printed = trained(takes, tmp_path / "run", "--minutes", 0.001)
+    assert "ended early: its 0.001 minutes were over" in printed
+    assert (tmp_path / "run" / "model.weights.h5").exists()
+    assert len((tmp_path / "run" / "curves.csv").read_text().splitlines()) == 2
+
+
+def test_patience_keeps_the_best_epoch(takes: Path, tmp_path: Path) -> None:
+    """Learning so fast that it soon gets worse."""
+    run = tmp_path / "run"
+    fast = replace(TINY, learning_rate=0.5, n_epochs=24)
+    done = command("train", "--takes", takes, "--run", run, "--patience", 2, preset=fast)
+    assert done.returncode == 0, done.stderr
+    assert "held-out error had not fallen for 2 epochs" in done.stdout
+    with (run / "curves.csv").open(newline="") as file:
+        errors = [float(row["held_out/sound"]) for row in csv.DictReader(file)]
+    assert len(errors) < 24
+    best = errors.index(min(errors)) + 1
+    assert f"epoch {best} was kept" in done.stdout
+    assert best < len(errors)
+
+
+def test_takes_can_be_left_out(takes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(takes, run, "--leave-out", "2", "--minutes", 0.001)
+    assert [take["number"] for take in json.loads((run / "run.json").read_text())["data"]] == [1]
+    declined(2, "no take 0007", "train", "--takes", takes, "--run", tmp_path / "other", "--leave-out", "2,7")
+    declined(2, "all takes are left out", "train", "--takes", takes, "--run", tmp_path / "other", "--leave-out", "1,2")
 
 
 def test_the_curves_are_logged(whole: tuple[Path, str]) -> None:
