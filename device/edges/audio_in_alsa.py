@@ -142,22 +142,25 @@ class AlsaInput:
         """Read what there is, at most a period; the first read starts the card, and the first after an overrun."""
         if self._closed:
             raise AudioError(f"sound card {self.name!r} is closed: nothing more can be heard from it")
-        try:
-            n_read, data = self._pcm.read()
-        except self._alsa.ALSAAudioError as error:
-            if any(os.strerror(code) in str(error) for code in _LOST):
-                return self._lose()
-            raise AudioError(f"sound card {self.name!r} is gone ({error}): plug it in again") from error
+        n_read, data = self._ask()
         if -n_read in _LOST:
-            return self._lose()
+            self.n_overruns += 1
+            self._follows = False
+            n_read, data = self._ask()  # starts it again: a card that stands still wakes nobody who waits for it
         if n_read < 0:
             raise AudioError(f"sound card {self.name!r} is gone ({os.strerror(-n_read)}): plug it in again")
         return bytes(data) if n_read > 0 else b""
 
-    def _lose(self) -> bytes:
-        self.n_overruns += 1
-        self._follows = False
-        return b""
+    def _ask(self) -> tuple[int, bytes]:
+        """Read once; a loss is -EPIPE or -ESTRPIPE, whichever pyalsaaudio it is."""
+        try:
+            n_read, data = self._pcm.read()
+        except self._alsa.ALSAAudioError as error:
+            lost = next((code for code in _LOST if os.strerror(code) in str(error)), 0)
+            if not lost:
+                raise AudioError(f"sound card {self.name!r} is gone ({error}): plug it in again") from error
+            return -lost, b""
+        return n_read, data
 
     def _wait(self, longest_s: float) -> None:
         """Wait until the card says that there is something; if there is nothing all the same, for part of a period."""

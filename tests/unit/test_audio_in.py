@@ -54,6 +54,8 @@ class CardPcm:
         return [(self._alsa.eye, 1)]
 
     def polldescriptors_revents(self, ready: list[tuple[int, int]]) -> int:
+        if self._begun_s is None:  # A card that stands still, as after an overrun, wakes nobody.
+            self._alsa.clock.wait(1.0)
         return ready[0][1]
 
     def avail(self) -> int:
