@@ -20,6 +20,7 @@ from tests.bench.layouts import measure_layouts
 from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
 from tests.bench.results import Others, body, describe_bundle, machine, page
+from tests.bench.scale import measure_scale
 from tests.bench.training import measure_training
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "growth": measure_growth,
     "macs": measure_macs,
     "training": measure_training,
+    "scale": measure_scale,
 }
 """In the order in which they are measured and shown."""
 

@@ -48,6 +48,10 @@ class Effort:
         Of the scene, for the latency of each kind.
     layout_s : float
         Of each run in which processes and threads are compared.
+    scale_hours : tuple of float
+        Of takes that are trained on, from least to most.
+    scale_steps : int
+        Of each epoch of those trainings.
     """
 
     n_frames: int = 2000
@@ -66,6 +70,8 @@ class Effort:
     takes_s: float = 600.0
     n_changes: int = 200
     layout_s: float = 3.0
+    scale_hours: tuple[float, ...] = (1 / 6, 1.0, 10.0)
+    scale_steps: int = 300
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""The bench for scale, with takes of seconds: real trainings in processes of their own, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.core.errors import DanceSamplerError
+from device.models.bundles import FACTORY
+from device.store.store import list_takes
+from tests.bench import scale
+from tests.bench.bench import CLIP, Effort, Show, open_bench
+from tests.bench.scale import Row, describe, measure_scale, run_watched, worked_out
+from tests.bench.scale_takes import make_scale_takes
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_takes_are_as_long_as_asked_and_sound_as_they_move(tmp_path: Path) -> None:
+    make_scale_takes(tmp_path, 24.0, 12.0)
+    takes = list_takes(tmp_path)
+    assert [round(take.duration_s + 0.02, 6) for take in takes] == [12.0, 12.0]
+    assert (takes[0].columns != takes[1].columns).any()
+    for take in takes:
+        quantity = take.columns[:, :48].mean(axis=1)
+        assert 0.5 < quantity.max() < 50.0
+        level = np.sqrt(np.square(take.sound_at(0, 12 * 48000).reshape(600, -1)).mean(axis=1))
+        assert np.corrcoef(quantity, level)[0, 1] > 0.8
+
+
+def test_a_length_is_measured_and_a_hundred_hours_are_worked_out() -> None:
+    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, scale_hours=(0.01,), scale_steps=4))
+    text = measure_scale(bench).text
+    measured, far = ([cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4])
+    assert (measured[0], far[0]) == ("1 min", "100 h, worked out")
+    open_s, spectra_s, again_s, takes_gb, spectra_gb, peak_mb, steps_per_s, waiting = map(float, measured[1:])
+    assert 0 < open_s < 60
+    assert again_s < spectra_s < 60
+    assert takes_gb == pytest.approx(36 * (50 * 456 + 48000 * 2) / 1e9, rel=0.05)
+    assert spectra_gb == pytest.approx(36 * 50 * (584 + 2050) / 1e9, rel=0.01)
+    assert float(far[5]) == pytest.approx(100 / 0.01 * spectra_gb, rel=0.02)
+    assert 200 < peak_mb < 3000
+    assert 0.1 < steps_per_s < 1000
+    assert 0 <= waiting <= 100
+
+
+def test_what_is_worked_out_grows_with_the_hours_alone() -> None:
+    rows = [Row(1, 1, 10, 1, 0.4, 0.5, 1000, 50, 0.01), Row(10, 10, 100, 1, 4, 5, 1030, 49, 0.02)]
+    found = worked_out(rows, 100)
+    assert (found.spectra_s, found.takes_gb, found.peak_mb) == pytest.approx((1000, 40, 1330))
+    assert found.again_s == 1
+    assert "memory changes by +3%, steps per second by -2%" in describe(rows)
+
+
+def test_a_training_that_fails_and_a_disk_that_is_full_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DanceSamplerError, match="has no takes"):
+        run_watched(tmp_path, tmp_path / "cache", 0)
+    monkeypatch.setattr(scale, "GB_PER_HOUR", 1e9)
+    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10))
+    with pytest.raises(DanceSamplerError, match="TMPDIR"):
+        measure_scale(bench)
