@@ -68,8 +68,12 @@ class Activation:
         self._readings.clear()
         if self._is_fixed:
             return None
+        refused = model_trial.problem_at_start(self._state)
         path, is_trial = model_trial.bundle_at_start(self._state)
-        if is_trial:
+        if refused is not None:
+            self._path = refused[0]
+            self._end(ROLLED_BACK, refused[1])
+        elif is_trial:
             self._begin(path, None, time.monotonic())
         elif self.is_on_trial:
             self._end(ROLLED_BACK, "the box was set up anew")

@@ -53,6 +53,14 @@ def _model(snapshot: Snapshot) -> list[str]:
     return [", ".join(words)]
 
 
+def _trial(snapshot: Snapshot) -> list[str]:
+    trial = snapshot["trial"]
+    name = str(trial["path"]).rpartition("/")[2][:12]
+    seconds = f", {trial['seconds']:.0f} of {trial['of_s']:.0f} s" if trial.get("seconds") is not None else ""
+    said = _TRIALS.get(trial["phase"], trial["phase"])
+    return [f"{name} {said}{seconds}{': ' * bool(trial.get('reason'))}{trial.get('reason') or ''}"]
+
+
 def _camera(snapshot: Snapshot) -> list[str]:
     words = [f"{snapshot['fps']:.1f} frames a second"] if snapshot.get("fps") is not None else []
     words += [f"{snapshot['n_frames']} frames"] if snapshot.get("n_frames") is not None else []
@@ -124,10 +132,18 @@ def _faults(snapshot: Snapshot) -> list[str]:
     return [f"{fault['time']}  {duration(fault['age_s'])} ago  {fault['what']}" for fault in snapshot["faults"]]
 
 
+_TRIALS = {
+    "waiting": "waits for its trial",
+    "trial": "is on trial",
+    "committed": "played well and is kept",
+    "rolled_back": "was taken back",
+}
+
 _ROWS: tuple[tuple[str, tuple[str, ...], Callable[[Snapshot], list[str]]], ...] = (
     ("state", ("state", "since_s", "safe", "uptime_s", "light"), _state),
     ("missing", ("missing",), _missing),
     ("model", ("model", "mode"), _model),
+    ("trial", ("trial",), _trial),
     ("camera", ("fps", "n_frames", "n_dropped_frames"), _camera),
     ("sound", ("levels_dbfs", "n_blocks", "n_xruns", "n_bad_spectra", "n_card_losses"), _sound),
     ("latency", ("latency_ms",), _latency),

@@ -109,17 +109,28 @@ def roll_back(state: Path) -> Path:
     return path
 
 
+def problem_at_start(state: Path) -> tuple[Path, str] | None:
+    """Give the model that has a trial before it and is not tried at a start, and why; None if all is well."""
+    trial = trial_of(state)
+    if trial is None:
+        return None
+    path = models_folder(state) / trial.folder
+    if trial.n_attempts > 0:
+        return path, "its trial was cut short, by the plug or a crash: push it again if it was the plug"
+    problem = model_problem(path)
+    return None if problem is None else (path, problem)
+
+
 def bundle_at_start(state: Path) -> tuple[Path, bool]:
     """Give the model that a box starts with, and whether that is a trial, which was counted.
 
     One whose trial was cut short by a crash or the plug is not tried again; neither is one whose attempt cannot be
     written down.
     """
-    trial = trial_of(state)
-    if trial is None:
+    if trial_of(state) is None:
         return current_bundle(state), False
     try:
-        if trial.n_attempts > 0 or model_problem(models_folder(state) / trial.folder):
+        if problem_at_start(state) is not None:
             return roll_back(state), False
         begin(state)
     except BundleError:

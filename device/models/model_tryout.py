@@ -1,8 +1,8 @@
 """A model is loaded and played for the first time in a process of its own, which may neither hang nor eat the memory.
 
 `python -m device.models.model_tryout FOLDER MEMORY_BYTES TIME_S` is that process: it plays the golden examples with
-each variant, times them, and prints what it found as one JSON object. A model that takes the runtime down with it,
-takes too long or wants too much takes down this process only.
+each variant, times them and the synth, and prints what it found as one JSON object. A model that takes the runtime
+down with it, takes too long or wants too much takes down this process only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 
 from device.core.bundle import MODEL_FILES
 from device.core.errors import BundleError, DanceSamplerError, ModelError
+from device.core.synth import Synth, SynthSettings
 from device.edges.model import SpectrumModel
 from device.models.bundles import choose_runtime, read_bundle, run_bundle
 
@@ -48,11 +50,17 @@ class Limits:
         Beside the program itself.
     run_ms : float
         For one spectrum: half of the time that a frame has, at 60 a second.
+    hop_ms : float
+        For one hop of the synth, which is made within a block: three quarters of what 128 samples last.
+    synth_share : float
+        Of the time that its sound lasts: while one model gives way to another, two synths play.
     """
 
     time_s: float = 60.0
     memory_bytes: int = 512 << 20
     run_ms: float = 8.0
+    hop_ms: float = 2.0
+    synth_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,10 +73,16 @@ class TryOut:
         Which is to be played on this chip.
     p50_ms : dict of str to float
         Variant -> median time for one spectrum.
+    hop_ms : float
+        Median time for one hop of the synth, when every hop has another spectrum.
+    synth_share : float
+        The same, of the time that a hop lasts.
     """
 
     variant: str
     p50_ms: dict[str, float]
+    hop_ms: float
+    synth_share: float
 
 
 def try_out(path: Path, limits: Limits) -> TryOut:
@@ -108,13 +122,15 @@ def try_out(path: Path, limits: Limits) -> TryOut:
     return _judge(_parse(said, process.returncode, limits), limits)
 
 
-def _parse(said: bytes, code: int, limits: Limits) -> dict[str, float]:
+def _parse(said: bytes, code: int, limits: Limits) -> TryOut:
     try:
         answer = json.loads(said[:_LONGEST_ANSWER])
         if "error" in answer:
             kind = ModelError if answer.get("kind") == ModelError.__name__ else BundleError
             raise kind(str(answer["error"]))
         p50_ms = {variant: float(answer["p50_ms"][variant]) for variant in MODEL_FILES}
+        variant = "int8" if p50_ms["int8"] < MUCH_FASTER * p50_ms["f16"] else "f16"
+        return TryOut(variant, p50_ms, float(answer["hop_ms"]), float(answer["synth_share"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
@@ -122,18 +138,22 @@ def _parse(said: bytes, code: int, limits: Limits) -> dict[str, float]:
         if -code in (signal.SIGXCPU, signal.SIGKILL):
             ended = f"stopped after {limits.time_s:g} s of work"
         raise ModelError(f"the model brings the runtime down ({ended}): export another") from error
-    return p50_ms
 
 
-def _judge(p50_ms: dict[str, float], limits: Limits) -> TryOut:
-    f16, int8 = p50_ms["f16"], p50_ms["int8"]
-    variant = "int8" if int8 < MUCH_FASTER * f16 else "f16"
-    if not p50_ms[variant] <= limits.run_ms:
+def _judge(found: TryOut, limits: Limits) -> TryOut:
+    run_ms = found.p50_ms[found.variant]
+    if not run_ms <= limits.run_ms:
         raise ModelError(
-            f"the model is too slow for this box: {p50_ms[variant]:.1f} ms for a spectrum, {limits.run_ms:.1f} ms are "
+            f"the model is too slow for this box: {run_ms:.1f} ms for a spectrum, {limits.run_ms:.1f} ms are "
             "allowed: train a smaller one"
         )
-    return TryOut(variant, p50_ms)
+    if not (found.hop_ms <= limits.hop_ms and found.synth_share <= limits.synth_share):
+        raise ModelError(
+            f"the bundle's synth is too slow for this box: {found.hop_ms:.2f} ms for a hop, which is "
+            f"{found.synth_share:.0%} of its time; {limits.hop_ms:.1f} ms and {limits.synth_share:.0%} are allowed: "
+            "use the synth's settings that the trainer chooses"
+        )
+    return found
 
 
 def _main(folder: str, memory_bytes: str, time_s: str) -> int:
@@ -144,7 +164,8 @@ def _main(folder: str, memory_bytes: str, time_s: str) -> int:
         files, runtime, p50_ms = read_bundle(path), choose_runtime(), {}
         for variant in MODEL_FILES:
             p50_ms[variant] = _p50_ms(run_bundle(path, files, variant, runtime).model)
-        answer: dict[str, Any] = {"p50_ms": p50_ms}
+        hop_ms, share = _time_synth(files.manifest.synth)
+        answer: dict[str, Any] = {"p50_ms": p50_ms, "hop_ms": hop_ms, "synth_share": share}
     except DanceSamplerError as error:
         answer = {"error": str(error), "kind": type(error).__name__}
     except MemoryError:
@@ -154,16 +175,36 @@ def _main(folder: str, memory_bytes: str, time_s: str) -> int:
 
 
 def _p50_ms(model: SpectrumModel) -> float:
-    """Median time of one spectrum; of a slow model only a few are waited for."""
+    """Median time of one spectrum."""
     rng = np.random.default_rng(0)
     motion, noise = rng.random((model.n_columns, model.n_features), np.float32), np.zeros(model.n_latent, np.float32)
     for _ in range(N_WARM_UPS):
         model.run(motion, noise, 1.0)
+    return _median_ms(lambda: model.run(motion, noise, 1.0))
+
+
+def _time_synth(settings: SynthSettings) -> tuple[float, float]:
+    """Median time of a hop in ms, and its share of the time that a hop lasts, when every hop has another spectrum."""
+    rng = np.random.default_rng(0)
+    synth, block = Synth(settings), np.zeros(settings.hop, np.float32)
+    spectra = rng.random((2, settings.n_bins), np.float32)
+
+    def hop() -> None:
+        synth.set_spectrum(spectra[0])
+        synth.fill(block)
+        spectra[:] = spectra[::-1]
+
+    hop_ms = _median_ms(hop)
+    return hop_ms, hop_ms / (1000.0 * settings.hop / settings.rate_hz)
+
+
+def _median_ms(do: Callable[[], object]) -> float:
+    """Median time of what is done; of what is slow only a few are waited for."""
     times_ms: list[float] = []
     until_s = time.perf_counter() + 2.0
     while len(times_ms) < N_RUNS and (time.perf_counter() < until_s or not times_ms):
         begin_s = time.perf_counter()
-        model.run(motion, noise, 1.0)
+        do()
         times_ms.append(1000.0 * (time.perf_counter() - begin_s))
     return float(np.median(times_ms))
 

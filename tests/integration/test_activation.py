@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from device.box.activation import Activation
+from device.core.bundle import MODEL_FILES
 from device.models.bundles import FACTORY
 from device.models.model_store import current_bundle, install_bundle, installed_bundles
 from device.models.model_trial import last_good, trial_of
@@ -138,6 +140,7 @@ def test_a_box_that_ends_in_a_trial(box: BoxProcess, bundles: Path, how: str) ->
     if how == "kill":
         assert box.status()["model"]["path"] == str(low)
         assert installed_bundles(box.state) == [low]
+        assert "cut short" in box.until(lambda said: phase_of(said) == "rolled_back")["trial"]["reason"]
     else:
         assert box.until(lambda said: phase_of(said) == "committed")["model"]["path"] == str(high)
 
@@ -150,6 +153,19 @@ def test_a_box_that_does_not_run_tries_the_model_when_it_starts(box: BoxProcess,
     said = box.until(lambda said: phase_of(said) == "rolled_back")
     assert "not a spectrum" in said["trial"]["reason"]
     assert box.status()["model"]["path"] == str(FACTORY)
+
+
+def test_a_model_that_was_damaged_before_its_trial_is_said_to_be_taken_back(folder: Path, bundles: Path) -> None:
+    path = install_bundle(bundles / "low", folder, allowed_signers=None, require_signature=False).path
+    with (path / MODEL_FILES["f16"]).open("r+b") as file:
+        file.write(b"spoilt")
+    activation = Activation(folder, HEALTH_S, is_fixed=False)
+    assert activation.bundle_at_start() == FACTORY
+    said = activation.said(0.0)
+    assert said is not None
+    assert (said["path"], said["phase"]) == (str(path), "rolled_back")
+    assert "changed or damaged" in said["reason"]
+    assert trial_of(folder) is None
 
 
 @long

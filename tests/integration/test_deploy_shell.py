@@ -337,7 +337,18 @@ def test_a_model_that_does_harm_is_refused_before_it_is_heard(
     assert last_good(tmp_path) == FACTORY
 
 
+def test_a_synth_that_is_too_slow_is_refused_before_it_is_heard(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    write_bundle(bundle, replace(MANIFEST_OF, synth=replace(MANIFEST_OF.synth, hop=1)), FILES_OF)
+    (tmp_path / "state").mkdir()
+    with pytest.raises(ModelError, match=r"the bundle's synth is too slow for this box: .* of its time"):
+        install_bundle(bundle, tmp_path / "state", allowed_signers=None, require_signature=False)
+    with pytest.raises(ModelError, match="the bundle's synth is too slow"):  # a long hop in a short block
+        try_out(FACTORY, Limits(hop_ms=1e-3))
+
+
 def test_a_model_that_plays_is_timed_for_this_chip(bad_bundles: Path) -> None:
     found = try_out(bad_bundles / "low", Limits())
     assert found.variant in found.p50_ms
     assert all(0.0 < p50_ms < 8.0 for p50_ms in found.p50_ms.values())
+    assert 0.0 < found.synth_share < 0.5

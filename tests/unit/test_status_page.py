@@ -28,6 +28,7 @@ SNAPSHOT: dict[str, Any] = {
     "mode": "stream",
     "safe": False,
     "model": {"name": "salsa", "version": 3, "digest": "0123456789abcdef", "variant": "f16", "runtime": "tflite"},
+    "trial": {"path": "/x/models/89abcdef01234567", "phase": "trial", "of_s": 60.0, "seconds": 12.3, "reason": ""},
     "uptime_s": 100_000.0,
     "fps": 59.94,
     "latency_ms": {"engine": {"p50": 1.5, "p99": 3.0, "max": 9.9}, "frame_to_sound": {"p50": 17.9, "p99": 27.1}},
@@ -62,6 +63,7 @@ SNAPSHOT: dict[str, Any] = {
         "           the LED says: count-in",
         "model      salsa 3, f16 on tflite, stream, 0123456789ab",
         "missing    the sound card is gone: plug it in again",
+        "trial      89abcdef0123 is on trial, 12 of 60 s",
         "camera     59.9 frames a second, 3000 frames, 4 dropped",
         "sound      output silent, input -12 dBFS",
         "           40000 blocks, 2 underruns, 0 bad spectra, 1 times without a card",
@@ -89,6 +91,12 @@ def test_what_a_box_does_not_know_is_left_out() -> None:
     titles = [line.split()[0] for line in page(unknown | {"faults": [], "notes": []}).splitlines()]
     assert not {"take", "machine", "camera", "faults", "notes"} & set(titles)
     assert page({}) == ""
+
+
+def test_what_became_of_a_trial_is_said() -> None:
+    trial = {**SNAPSHOT["trial"], "phase": "rolled_back", "seconds": None, "reason": "12 dB quieter"}
+    assert "trial      89abcdef0123 was taken back: 12 dB quieter" in page(SNAPSHOT | {"trial": trial}).splitlines()
+    assert "trial" not in page(SNAPSHOT | {"trial": None})
 
 
 def test_latencies_that_were_never_measured_are_not_said_to_be_none() -> None:
