@@ -136,10 +136,10 @@ def key_of(take: Take, settings: ExampleSettings) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:40]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where spectra are kept."""
-    argument = parser.add_argument
-    argument("--cache", type=Path, metavar="DIR", help=f"where spectra are kept between runs ({user_cache()})")
+    argument, default = parser.add_argument, str(user_cache()).replace("%", "%%")
+    argument("--cache", type=Path, metavar="DIR", help=f"where spectra are kept ({default})")
     argument("--cache-gb", type=float, default=MOST_GB, metavar="GB", help="at most, but for this run (%(default)s)")
 
 

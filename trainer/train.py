@@ -26,6 +26,7 @@ from trainer.settings import (
     Preset,
     RunSettings,
 )
+from trainer.spectra_cache import add_cache_arguments, cache_of
 from trainer.training import train
 from trainer.warm_start import Start, open_start
 
@@ -94,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--minutes", type=float, metavar="M", help="train no longer; the learning rate falls over this time")
     argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
+    add_cache_arguments(parser)
 
 
 def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | None) -> RunSettings:
@@ -166,7 +168,7 @@ def resumed(args: argparse.Namespace) -> tuple[list[Take], RunSettings, Limits]:
 
 def main(args: argparse.Namespace) -> int:
     """Run `trainer train`."""
-    start = None
+    start, cache = None, cache_of(args)
     if args.resume:
         takes, settings, limits = resumed(args)
     else:
@@ -175,7 +177,7 @@ def main(args: argparse.Namespace) -> int:
         takes = opened_takes(args.takes, args.leave_out)
         settings = chosen_settings(args, takes, start)
     started_s = time.monotonic()
-    figures = train(takes, args.run, settings, start, limits)
+    figures = train(takes, args.run, settings, start, limits, cache)
     print(
         f"trained on {len(takes)} takes in {time.monotonic() - started_s:.0f} s: held-out error {figures['sound']:.3f} "
         f"of the variance, {figures['n_active']} of {settings.model.n_latent} latents active, {figures['kl']:.1f} nats"

@@ -26,6 +26,7 @@ from trainer.warm_start import Start, check_fit
 if TYPE_CHECKING:
     from trainer.augment import Batch
     from trainer.dataset import Examples
+    from trainer.spectra_cache import SpectraCache
 
 N_HELD_OUT_SEEN = 2048
 LEAST_HELD_OUT = 16
@@ -45,6 +46,7 @@ def train(
     settings: RunSettings,
     start: Start | None = None,
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    cache: SpectraCache | None = None,
 ) -> dict[str, float]:
     """Train, or go on with, a run.
 
@@ -58,6 +60,8 @@ def train(
         Whose weights a new run begins with.
     limits : Limits
         What may end it early.
+    cache : SpectraCache, optional
+        Where the spectra of the takes are kept; the user's unless given.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def train(
     from trainer.loop import Loop
 
     tf.config.experimental.enable_op_determinism()
-    examples = Examples(takes, settings.example)
+    examples = Examples(takes, settings.example, cache)
     loop = Loop(examples, examples.rows(training), settings)
     if start is not None:
         start.load_into(loop.model)

@@ -228,7 +228,7 @@ def test_wrong_use_is_said(tmp_path: Path, options: list[str], says: str) -> Non
 
     (tmp_path / "file").write_text("mine")
     parser = argparse.ArgumentParser()
-    spectra_cache.add_arguments(parser)
+    spectra_cache.add_cache_arguments(parser)
     with pytest.raises(UsageError, match=says):
         spectra_cache.cache_of(parser.parse_args([word.format(file=tmp_path / "file") for word in options]))
 
