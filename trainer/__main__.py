@@ -9,6 +9,7 @@ from device.cli import Command, run
 COMMANDS = {
     "import": Command("trainer.importing", "make takes from videos with sound"),
     "prepare": Command("trainer.prepare", "list the segments of takes, training and held-out"),
+    "check": Command("trainer.check", "look for takes that are silent, clipped, still, covered or shifted"),
     "train": Command("trainer.train", "train a model on takes"),
     "baseline": Command("trainer.baseline_command", "train the original's way on takes, to set it beside ours"),
     "evaluate": Command("trainer.evaluate", "play held-out takes and print how well sound follows motion"),

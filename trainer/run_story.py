@@ -186,5 +186,6 @@ def _again(facts: Mapping[str, Any]) -> str:
 _FILES = f"""\
 - `{SETTINGS}`: settings, takes with hashes, versions
 - `{CURVES}`: each epoch's terms of the loss and held-out figures; `tensorboard --logdir` of this folder draws them
+- `takes.png`: takes in which something seems wrong, where there are any
 - `{RESULT}`: how it ended; `{SAMPLES}/`: the first held-out seconds, as recorded and as played
 - `{WEIGHTS}`: the trained weights, there when the run is finished; `checkpoints/`: to go on from"""

@@ -18,9 +18,19 @@ from trainer.course import Course, Limits, Over, Watch
 from trainer.logbook import Logbook
 from trainer.origin import made_with
 from trainer.prepare import Segments, split
-from trainer.run_folder import CHECKPOINTS, WEIGHTS, check_folder, keep_settings, load_weights, restore, save_weights
+from trainer.run_folder import (
+    CHECKPOINTS,
+    SETTINGS,
+    WEIGHTS,
+    check_folder,
+    keep_settings,
+    load_weights,
+    restore,
+    save_weights,
+)
 from trainer.run_story import judge, keep_result, write_readme
 from trainer.settings import HOP_S, RunSettings
+from trainer.take_checks import TakeCheck, check_take, warn
 from trainer.warm_start import Start, check_fit
 
 if TYPE_CHECKING:
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
 
 N_HELD_OUT_SEEN = 2048
 LEAST_HELD_OUT = 16
+PICTURE = "takes.png"
+"""Of takes that seem bad, where there are any."""
 BEST = "best.weights.h5"
 """Of the epoch with the least held-out error, where patience is limited."""
 
@@ -82,6 +94,7 @@ def train(
     if start is not None:
         check_fit(start, takes, settings)
     check_folder(run_dir, takes, settings, start)
+    checks = [] if (run_dir / SETTINGS).exists() else _warn(takes)
     from trainer.backend import tf
     from trainer.dataset import Examples
     from trainer.levels import equalise
@@ -93,6 +106,7 @@ def train(
     if start is not None:
         start.load_into(loop.model)
     keep_settings(run_dir, takes, settings, start, asdict(limits), made_with())
+    _keep_picture(run_dir, checks)
     write_readme(run_dir)
     run = _Run(run_dir, loop, settings, limits)
     seen = _held_out_batch(examples, examples.rows(held_out))
@@ -164,6 +178,21 @@ class _Run:
             "seconds": self._logbook.seconds,
             "why_ended": self._course.why_ended,
         }
+
+
+def _warn(takes: list[Take]) -> list[TakeCheck]:
+    """Name takes that seem bad before anything is learned from them; those are given."""
+    checks = [check_take(take) for take in takes]
+    warn(checks)
+    return [check for check in checks if check.marks]
+
+
+def _keep_picture(run_dir: Path, bad: list[TakeCheck]) -> None:
+    if bad:
+        from trainer.take_pictures import draw
+
+        (run_dir / PICTURE).write_bytes(draw(bad))
+        print(f"trainer: look at {run_dir / PICTURE}", file=sys.stderr)
 
 
 def _held_out_batch(examples: Examples, rows: Any) -> Batch:

@@ -19,7 +19,7 @@ import soundfile
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, list_takes
 from tests.eventually import eventually
-from tests.tiny_runs import RATE_HZ, TINY, command, declined, finish, make_takes, refused, start, trained
+from tests.tiny_runs import RATE_HZ, TINY, command, declined, finish, make_takes, refused, start, trained, write_take
 from trainer.table import Figures
 from trainer.take_hash import take_hash
 
@@ -149,12 +149,10 @@ def test_patience_keeps_the_best_epoch(takes: Path, tmp_path: Path) -> None:
     assert best < len(errors)
 
 
-def test_takes_can_be_left_out(takes: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    trained(takes, run, "--leave-out", "2", "--minutes", 0.001)
-    assert [take["number"] for take in json.loads((run / "run.json").read_text())["data"]] == [1]
-    declined(2, "no take 0007", "train", "--takes", takes, "--run", tmp_path / "other", "--leave-out", "2,7")
-    declined(2, "all takes are left out", "train", "--takes", takes, "--run", tmp_path / "other", "--leave-out", "1,2")
+def test_only_takes_that_are_there_can_be_left_out(takes: Path, tmp_path: Path) -> None:
+    words = ("train", "--takes", takes, "--run", tmp_path / "run", "--leave-out")
+    declined(2, "no take 0007", *words, "2,7")
+    declined(2, "all takes are left out", *words, "1,2")
 
 
 def test_the_curves_are_logged(whole: tuple[Path, str]) -> None:
@@ -191,12 +189,29 @@ def test_a_file_is_no_run(takes: Path, tmp_path: Path) -> None:
 
 
 def test_silent_takes_are_refused_before_training(tmp_path: Path) -> None:
-    writer = TakeWriter(tmp_path / "takes", MotionSettings(), RATE_HZ, {"name": "silence"})
-    writer.add_columns(np.ones((400, 112), np.float32), np.arange(400) / 50)
-    writer.add_sound(np.zeros(8 * RATE_HZ, np.float32), 0.0)
-    writer.finish()
-    refused(tmp_path / "takes", tmp_path / "run", 1, "silent")
+    write_take(tmp_path / "takes", np.ones(400), np.zeros(8 * RATE_HZ))
+    done = command("train", "--takes", tmp_path / "takes", "--run", tmp_path / "run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "take 0001 (test 0): silent 100% of its time" in done.stderr.splitlines()[0]
+    assert "may be silent" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bad_take_is_named_drawn_and_learned_from_unless_it_is_left_out(takes: Path, tmp_path: Path) -> None:
+    shutil.copytree(takes, tmp_path / "takes")
+    write_take(tmp_path / "takes", np.ones(800), np.zeros(16 * RATE_HZ), seed=2)
+    words = ("train", "--takes", tmp_path / "takes", "--minutes", 0.001, "--run")
+    done = command(*words, tmp_path / "run")
+    assert done.returncode == 0
+    named, advice, picture = done.stderr.splitlines()
+    assert named.startswith("trainer: take 0003 (test 2): silent 100%")
+    assert advice.endswith("--leave-out 3")
+    assert picture == f"trainer: look at {tmp_path / 'run' / 'takes.png'}"
+    assert (tmp_path / "run" / "takes.png").read_bytes().startswith(b"\x89PNG")
+    assert len(json.loads((tmp_path / "run" / "run.json").read_text())["data"]) == 3
+    without = command(*words, tmp_path / "without", "--leave-out", "3")
+    assert (without.returncode, without.stderr) == (0, "")
+    assert len(json.loads((tmp_path / "without" / "run.json").read_text())["data"]) == 2
 
 
 @pytest.mark.parametrize("segment_s", [0.05, 2.0])
