@@ -11,7 +11,9 @@ import argparse
 import os
 import select
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from device.core.errors import DanceSamplerError, UsageError
 from device.core.wire import PROTOCOL_VERSION, Command, parse_command
 from device.remote.status import status_said
 from device.remote.takes import read_from, take_file, takes_said
-from device.remote.upload import incoming_folder, n_received, receive
+from device.remote.upload import SILENT_SHARE, incoming_folder, n_received, receive, somebody_waits
+from device.store.locks import LOOK_S
 from device.store.state import takes_folder
 
 COMMAND = "SSH_ORIGINAL_COMMAND"
@@ -66,7 +69,9 @@ def _do(command: Command, config: Config) -> int:
     elif command.verb == "offset":
         _answer({"offset": n_received(state, command.digest)})
     elif command.verb == "put":
-        offset, is_complete = receive(state, command, _standard_input(config.deploy.idle_s))
+        silent_s = SILENT_SHARE * config.deploy.idle_s
+        data = _standard_input(config.deploy.idle_s, silent_s, partial(somebody_waits, state))
+        offset, is_complete = receive(state, command, data, silent_s)
         _answer({"offset": offset, "complete": is_complete})
     elif command.verb == "pull-take":
         for piece in read_from(take_file(takes_folder(state), command.number, command.file), command.offset):
@@ -106,13 +111,25 @@ def _write(data: bytes) -> None:
         rest = rest[os.write(STDOUT, rest) :]
 
 
-def _standard_input(idle_s: float) -> Iterator[bytes]:
-    """Give what comes until its end, or until nothing has come for so long: a cut connection may not say so."""
-    while select.select([STDIN], [], [], idle_s)[0]:
+def _standard_input(idle_s: float, silent_s: float, is_wanted: Callable[[], bool]) -> Iterator[bytes]:
+    """Give what comes until its end, or until nothing has come for so long: a cut connection may not say so.
+
+    Parameters
+    ----------
+    idle_s, silent_s : float
+        How long nothing may come, and how long if somebody else waits.
+    is_wanted : callable
+        Whether somebody does.
+    """
+    heard_s = time.monotonic()
+    while (silence_s := time.monotonic() - heard_s) < idle_s and not (silence_s >= silent_s and is_wanted()):
+        if not select.select([STDIN], [], [], min(silent_s, LOOK_S))[0]:
+            continue
         data = os.read(STDIN, _READ_BYTES)
         if not data:
             return
         yield data
+        heard_s = time.monotonic()
 
 
 def _log(config: Config, n_lines: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -10,13 +11,16 @@ from typing import Any
 
 from device.box.status_client import StatusError, ask, is_running
 from device.config import Config
+from device.core.bundle_files import MANIFEST
 from device.core.errors import BundleError, DanceSamplerError
 from device.core.wire import PROTOCOL_VERSION
 from device.models import model_trial
 from device.models.bundles import FACTORY, read_manifest
+from device.models.model_copy import N_DIGITS
 from device.models.model_store import Installed, current_bundle, install_bundle, installed_bundles
-from device.models.model_trial import COMMITTED, ROLLED_BACK
-from device.remote.upload import alone, forget, uploaded_files
+from device.models.model_trial import COMMITTED, ROLLED_BACK, TRIAL, WAITING
+from device.remote.upload import SILENT_SHARE, alone, forget, incoming_folder, uploaded_files
+from device.store.state import models_folder
 
 Say = Callable[[Mapping[str, Any]], None]
 LOOK_S = 0.5
@@ -78,7 +82,13 @@ def activate(config: Config, digest: str, *, allow_downgrade: bool, say: Say) ->
     state, socket = Path(config.state.folder), Path(config.status.socket)
     if config.model.bundle:
         raise BundleError("model.bundle in the box's configuration names what plays: clear it, then push again")
-    with alone(state) as folder:
+    if (path := _being_tried(state, socket, digest)) is not None:
+        # Who asked before was cut off: this one sees it through.
+        say({"ok": True, "protocol": PROTOCOL_VERSION, "phase": "verifying"})
+        manifest = read_manifest(path)
+        say({"ok": True, "phase": "verified", "name": manifest.name, "version": manifest.version, "model": path.name})
+        return _try(socket, path, config.deploy.health_s, say)
+    with alone(state, SILENT_SHARE * config.deploy.idle_s) as folder:
         say({"ok": True, "protocol": PROTOCOL_VERSION, "phase": "verifying"})
         files = uploaded_files(folder, digest)
         try:
@@ -91,6 +101,18 @@ def activate(config: Config, digest: str, *, allow_downgrade: bool, say: Say) ->
         code = _try(socket, installed.path, config.deploy.health_s, say)
         forget(folder, digest)
     return code
+
+
+def _being_tried(state: Path, socket: Path, digest: str) -> Path | None:
+    """Where the model of an upload lies that has its trial now, or waits for it; None otherwise."""
+    try:
+        files = uploaded_files(incoming_folder(state), digest)
+        trial = ask(socket, {"op": "status"}).get("trial")
+    except (BundleError, StatusError):
+        return None
+    path = models_folder(state) / hashlib.sha256(files[MANIFEST]).hexdigest()[:N_DIGITS]
+    is_tried = trial is not None and trial["phase"] in (WAITING, TRIAL) and trial["path"] == str(path)
+    return path if is_tried else None
 
 
 def _install(files: dict[str, bytes], config: Config, *, allow_downgrade: bool) -> Installed:
@@ -112,8 +134,10 @@ def _install(files: dict[str, bytes], config: Config, *, allow_downgrade: bool) 
 def _try(socket: Path, path: Path, health_s: float, say: Say) -> int:
     """Have the running box try a model that is installed, and follow it to the end."""
     try:
-        trial = ask(socket, {"op": "trial", "path": str(path)})["trial"]
+        trial: dict[str, Any] | None = _ask_for_trial(socket, path)
     except StatusError as error:
+        if is_running(socket):
+            raise
         say({"ok": True, "phase": "pending", "reason": f"it is tried when the box starts ({error})"})
         return 0
     until_s = time.monotonic() + health_s + PATIENCE_S
@@ -126,6 +150,9 @@ def _try(socket: Path, path: Path, health_s: float, say: Say) -> int:
                 told = news
             if trial["phase"] in (COMMITTED, ROLLED_BACK):
                 return int(trial["phase"] == ROLLED_BACK)
+        elif told and trial is not None:
+            say({"ok": False, "phase": ROLLED_BACK, "reason": "another model was installed meanwhile"})
+            return 1
         if time.monotonic() > until_s:
             say({"ok": True, "phase": "pending", "reason": "the box is busy, or records: it is tried after that"})
             return 0
@@ -134,3 +161,17 @@ def _try(socket: Path, path: Path, health_s: float, say: Say) -> int:
             trial = ask(socket, {"op": "status"}).get("trial")
         except StatusError:
             continue  # It is being started again, and tries the model then, or does not.
+
+
+def _ask_for_trial(socket: Path, path: Path) -> dict[str, Any]:
+    """Ask for a trial; a box that runs and is busy is asked again for a while."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            begun: dict[str, Any] = ask(socket, {"op": "trial", "path": str(path)})["trial"]
+        except StatusError:
+            if not is_running(socket) or time.monotonic() > until_s:
+                raise
+        else:
+            return begun
+        time.sleep(LOOK_S)

@@ -1,4 +1,8 @@
-"""One upload of a bundle at a time: it grows by what comes, wherever the connection is cut; its hash makes it whole."""
+"""One upload of a bundle at a time: it grows by what comes, wherever the connection is cut; its hash makes it whole.
+
+A connection that is dead may not say so. Who comes next waits at a lock of its own, `next`; a sender that has been
+silent for a while sees that somebody waits there, and gives way.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,16 @@ from device.core.errors import BundleError
 from device.core.wire import Command, check_size, digest_of, unpack_bundle
 from device.store.disk import LEFT_FREE_BYTES, free_bytes
 from device.store.files import SyncedFile, explained, make_folders, remove_file, remove_tree, sync_path
-from device.store.locks import LOOK_S, FolderLock
+from device.store.locks import LOOK_S, FolderLock, is_locked
 from device.store.state import state_problem
 
 SYNC_BYTES = 4 << 20
 """So much may have to be sent again after a power cut."""
+SILENT_SHARE = 1 / 6
+"""Of `deploy.idle_s`: a sender that was silent for so long gives way to another."""
+SLACK_S = 3.0
+"""A sender that gives way has what came of it on the card before it ends."""
+_NEXT = "next"
 _READ_BYTES = 1 << 20
 
 
@@ -25,8 +34,14 @@ def incoming_folder(state: Path) -> Path:
 
 
 @contextmanager
-def alone(state: Path) -> Iterator[Path]:
+def alone(state: Path, silent_s: float) -> Iterator[Path]:
     """Give the folder of the upload to one connection at a time, until its model plays or is refused.
+
+    Parameters
+    ----------
+    state : Path
+    silent_s : float
+        Who has it gives way after so much silence: so long it is waited for.
 
     Raises
     ------
@@ -39,13 +54,18 @@ def alone(state: Path) -> Iterator[Path]:
     with explained(folder, BundleError):
         make_folders(folder)
         try:
-            lock = FolderLock(folder, wait_s=LOOK_S)
+            lock = _wait_for(folder, silent_s)
         except BlockingIOError as error:
             raise BundleError("another push to this box is under way: try again when it is done") from error
         try:
             yield folder
         finally:
             lock.release()
+
+
+def somebody_waits(state: Path) -> bool:
+    """Whether another connection wants to send."""
+    return is_locked(incoming_folder(state) / _NEXT)
 
 
 def n_received(state: Path, digest: str) -> int:
@@ -55,7 +75,7 @@ def n_received(state: Path, digest: str) -> int:
     return 0
 
 
-def receive(state: Path, command: Command, data: Iterable[bytes]) -> tuple[int, bool]:
+def receive(state: Path, command: Command, data: Iterable[bytes], silent_s: float = 0.0) -> tuple[int, bool]:
     """Take in what comes of an upload, from an offset on; what is there already may be sent again.
 
     Parameters
@@ -65,6 +85,8 @@ def receive(state: Path, command: Command, data: Iterable[bytes]) -> tuple[int, 
         `put`.
     data : iterable of bytes
         It may end early: what came is kept.
+    silent_s : float
+        See `alone`.
 
     Returns
     -------
@@ -79,10 +101,12 @@ def receive(state: Path, command: Command, data: Iterable[bytes]) -> tuple[int, 
         The card is full, the offset leaves a gap, or what came is something else than was said; that is thrown away.
     """
     check_size(command.size)
-    with alone(state) as folder:
+    if _is_whole(_part(incoming_folder(state), command.digest), command):
+        return command.size, True  # it may be on trial already, for a sender that was cut off
+    with alone(state, silent_s) as folder:
         part = _part(folder, command.digest)
         for other in folder.iterdir():
-            if other != part:
+            if other not in (part, folder / _NEXT):
                 remove_tree(other) if other.is_dir() and not other.is_symlink() else remove_file(other)
         there = n_received(state, command.digest)
         if command.offset > there:
@@ -125,6 +149,19 @@ def forget(folder: Path, digest: str) -> None:
         remove_file(_part(folder, digest))
 
 
+def _wait_for(folder: Path, silent_s: float) -> FolderLock:
+    """Take the folder's lock; where somebody has it, show that it is wanted."""
+    try:
+        return FolderLock(folder, wait_s=LOOK_S)
+    except BlockingIOError:
+        make_folders(folder / _NEXT)
+        turn = FolderLock(folder / _NEXT, wait_s=LOOK_S)
+        try:
+            return FolderLock(folder, wait_s=silent_s + SLACK_S)
+        finally:
+            turn.release()
+
+
 def _part(folder: Path, digest: str) -> Path:
     return folder / f"{digest}.part"
 
@@ -157,11 +194,22 @@ def _append(part: Path, command: Command, data: Iterable[bytes]) -> int:
     return offset
 
 
-def _check_whole(part: Path, digest: str) -> None:
+def _is_whole(part: Path, command: Command) -> bool:
+    try:
+        return part.stat().st_size == command.size and _sum(part) == command.digest
+    except OSError:
+        return False
+
+
+def _sum(path: Path) -> str:
     hashed = hashlib.sha256()
-    with part.open("rb") as file:
+    with path.open("rb") as file:
         while piece := file.read(_READ_BYTES):
             hashed.update(piece)
-    if hashed.hexdigest() != digest:
+    return hashed.hexdigest()
+
+
+def _check_whole(part: Path, digest: str) -> None:
+    if _sum(part) != digest:
         remove_file(part)
         raise BundleError("what came is not what was sent, and was thrown away: push again")

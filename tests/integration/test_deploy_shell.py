@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from device.config import load_config
 from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.core.motiongram import MotionSettings
 from device.core.wire import TAKE_FILES, digest_of, pack_bundle, parse_command, unpack_bundle
@@ -28,9 +29,12 @@ from device.models.bundles import FACTORY, sign, write_bundle
 from device.models.model_store import current_bundle, install_bundle, installed_bundles
 from device.models.model_trial import last_good, trial_of
 from device.models.model_tryout import Limits, try_out
+from device.remote.models import activate
 from device.remote.upload import n_received, receive
 from device.store.disk import LEFT_FREE_BYTES
+from device.store.locks import FolderLock
 from device.store.store import TakeWriter
+from tests.eventually import eventually
 from tests.tone_bundles import make_bundles, read_files
 from tests.trial_bundles import make_trial_bundles
 
@@ -179,20 +183,69 @@ def test_what_is_something_else_than_was_said_is_thrown_away(shell: Shell) -> No
     assert shell.ask(f"activate {digest}")["error"].startswith("the bundle was not sent")
 
 
-def test_two_pushes_at_once(shell: Shell) -> None:
-    """The second is told so, and the first goes on."""
-    stream = shell.bundle(1)
-    put = f"put {digest_of(stream)} {len(stream)} 0"
-    first = shell.start(put)
+def begun_push(shell: Shell, stream: bytes) -> subprocess.Popen[bytes]:
+    """Give a push of which the first 1000 bytes are on the card."""
+    first = shell.start(f"put {digest_of(stream)} {len(stream)} 0")
     assert first.stdin is not None
     first.stdin.write(stream[:1000])
     first.stdin.flush()
     part = shell.state / "incoming" / f"{digest_of(stream)}.part"
-    while not (part.exists() and part.stat().st_size == 1000):
-        assert first.poll() is None
-    assert "another push" in shell.ask(put, stream)["error"]
-    out, _ = first.communicate(stream[1000:], 60)
+    eventually(lambda: first.poll() is not None or (part.exists() and part.stat().st_size == 1000), "it came")
+    assert first.poll() is None
+    return first
+
+
+def test_two_pushes_at_once(tmp_path: Path) -> None:
+    """The second is told so, and the first, which goes on, ends well."""
+    shell = Shell(tmp_path, idle_s=6.0)  # gives way after a second of silence
+    stream = shell.bundle(1)
+    first = begun_push(shell, stream)
+    assert first.stdin is not None
+    other = shell.bundle(2)
+    second = shell.start(f"put {digest_of(other)} {len(other)} 0")
+    place = 1000
+    while second.poll() is None:  # a byte at a time, as over the slowest of lines
+        first.stdin.write(stream[place : place + 1])
+        first.stdin.flush()
+        place += 1
+        with suppress(subprocess.TimeoutExpired):
+            second.wait(0.2)
+    assert "another push" in json.loads(second.communicate()[0])["error"]
+    out, _ = first.communicate(stream[place:], 60)
     assert json.loads(out)["complete"]
+
+
+def test_a_push_whose_sender_fell_silent_gives_way_to_the_next(tmp_path: Path) -> None:
+    """A connection that is dead may not say so; the same command, once more, must not wait for its end."""
+    shell = Shell(tmp_path, idle_s=6.0)
+    stream = shell.bundle(1)
+    first = begun_push(shell, stream)
+    put = f"put {digest_of(stream)} {len(stream)} 1000"
+    assert shell.ask(put, stream[1000:])["complete"]
+    out, _ = first.communicate(timeout=60)
+    assert json.loads(out) == {"ok": True, "protocol": 1, "offset": 1000, "complete": False}
+
+
+def test_a_push_that_was_cut_in_its_trial_is_seen_through_by_the_next(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked first may still have the lock, on a connection that is dead."""
+    stream, phases = shell.bundle(1), iter(["waiting", "waiting", "trial", "trial", "committed"])
+    digest, config = digest_of(stream), load_config(shell.config)
+    put = parse_command(f"put {digest} {len(stream)} 0")
+    receive(shell.state, put, [stream])
+    path = install_bundle(shell.folder / "mine-1", shell.state, allowed_signers=None, require_signature=False).path
+
+    def ask(_: Path, __: dict[str, object]) -> dict[str, Any]:
+        return {"trial": {"path": str(path), "phase": next(phases), "seconds": 1.0, "of_s": 60.0, "reason": ""}}
+
+    monkeypatch.setattr("device.remote.models.ask", ask)
+    monkeypatch.setattr("device.remote.models.LOOK_S", 0.0)
+    first, said = FolderLock(shell.state / "incoming"), list[Any]()
+    assert receive(shell.state, put, []) == (len(stream), True)
+    assert activate(config, digest, allow_downgrade=False, say=said.append) == 0
+    assert [each["phase"] for each in said] == ["verifying", "verified", "waiting", "trial", "committed"]
+    first.release()
 
 
 def test_a_card_that_is_full_takes_no_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
