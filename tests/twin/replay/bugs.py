@@ -27,20 +27,27 @@ class Sound:
         os.fsync(descriptor)
 
 
-class FilesNotSynced(Sound):
-    """A file's content is left to the system's own time."""
+class NotSynced(Sound):
+    """Forgets to sync what is of one kind, and leaves it to the system's own time."""
+
+    kind = ""
+    """Name of the function of `stat` that tells it."""
 
     def fsync(self, descriptor: int) -> None:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if not getattr(stat, self.kind)(os.fstat(descriptor).st_mode):
             os.fsync(descriptor)
 
 
-class FoldersNotSynced(Sound):
-    """A new name is left to the system's own time."""
+class FilesNotSynced(NotSynced):
+    """What a file holds is left to the system's own time."""
 
-    def fsync(self, descriptor: int) -> None:
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.fsync(descriptor)
+    kind = "S_ISREG"
+
+
+class FoldersNotSynced(NotSynced):
+    """What a folder names is left to the system's own time."""
+
+    kind = "S_ISDIR"
 
 
 class Late(Sound):
@@ -100,14 +107,32 @@ class PromisedFirst(Late):
         self.sync_now()
 
 
+IN_ALL_PROCESSES = """\
+import os, stat
+sync = os.fsync
+os.fsync = lambda file: None if stat.{kind}(os.fstat(file).st_mode) else sync(file)
+"""
+"""Python runs a file `sitecustomize.py` at its start, wherever its path leads to one."""
+
+
 def _planted(kind: type[Sound]) -> Callable[[LoggedDisk], AbstractContextManager[None]]:
     @contextmanager
     def plant(disk: LoggedDisk) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("device.store.files.os", kind(disk))
+            if issubclass(kind, NotSynced):
+                patch.setenv("PYTHONPATH", f"{_start_file(disk, kind.kind)}:{os.environ.get('PYTHONPATH', '')}")
             yield
 
     return plant
+
+
+def _start_file(disk: LoggedDisk, kind: str) -> Path:
+    """Plant it in each Python that is started from here on, too."""
+    folder = disk.root.parent / "planted"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(IN_ALL_PROCESSES.format(kind=kind))
+    return folder
 
 
 BUGS = {

@@ -15,96 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.twin.replay.bugs import BUGS
 from tests.twin.replay.control import FATES
+from tests.twin.replay.groups import CAN_TELL, GROUPS, Group
 from tests.twin.replay.worker import ONLY_LAST, Report
 from tests.twin.replay.workload import CONTROL
 from tests.twin.results import Check, Found, Results
 from tests.twin.workbench import ROOT, TwinError, Workbench
 
 N_TIMES = float(os.environ.get("REPLAY_CUTS", "1"))
-PROGRAMS = ("qemu-storage-daemon", "mke2fs", "e2fsck", "unshare", "setpriv")
+PROGRAMS = ("qemu-storage-daemon", "mke2fs", "e2fsck", "unshare", "setpriv", "gcc", "ssh-keygen")
 PATIENCE_S = 180.0
-_PLANT = "no sync of files; none of folders; a rename before the sync; an answer before the sync: each alone"
-
-
-@dataclass(frozen=True)
-class Group:
-    """What is looked at together.
-
-    Attributes
-    ----------
-    check : Check
-    doings : dict of str to int
-        What the box does, and how many cuts of it are tried at least.
-    bugs : dict of str to str
-        Bugs that must be seen, and what the box does then.
-    """
-
-    check: Check
-    doings: dict[str, int]
-    bugs: dict[str, str]
-
-
-_HOW = (
-    "the store's own operations on a real ext4 whose every write and flush is logged; from the log a disk for each "
-    "cut, with what it had not flushed kept, lost or torn; then e2fsck, mount, and the box's start"
-)
-GROUPS = (
-    Group(
-        Check(
-            "replay-takes",
-            "a finished take is whole after a power cut; of one that is being recorded at most its last second is lost",
-            _HOW,
-            "replay",
-            _PLANT,
-        ),
-        {"records": 150, "records_where_takes_were_deleted": 80, "salvages": 40, "abandons": 80, "dances_long": 200},
-        dict.fromkeys(BUGS, "records"),
-    ),
-    Group(
-        Check(
-            "replay-models",
-            "after a power cut the model that was installed, switched to or rolled back to plays, or the one before it",
-            _HOW,
-            "replay",
-            _PLANT,
-        ),
-        {"installs": 150, "tries_models": 120},
-        dict.fromkeys(BUGS, "installs"),
-    ),
-    Group(
-        Check(
-            "replay-deployments",
-            "a deployment that was acknowledged is active after a power cut, or the model before it, whole; an upload "
-            "goes on where it was acknowledged",
-            _HOW,
-            "replay",
-            _PLANT,
-        ),
-        {"deploys": 150},
-        dict.fromkeys(BUGS, "deploys"),
-    ),
-    Group(
-        Check(
-            "replay-small-files",
-            "what the box learned of the room, and how often it failed to start, outlive a power cut",
-            _HOW,
-            "replay",
-            "no sync of files; none of folders; an answer before the sync: each alone",
-        ),
-        {"learns_the_room": 60, "starts_again_and_again": 60},
-        # ext4 itself mends a rename before the sync where an old file is replaced.
-        {bug: "starts_again_and_again" for bug in BUGS if bug != "renamed-first"},
-    ),
-)
-CAN_TELL = Check(
-    "replay-can-tell",
-    "(the replay itself) a writer that never syncs is seen to lose its files, and to have them empty, old and torn",
-    "the same replay of a writer without fsync beside one that syncs",
-    "replay",
-    "the disk is looked at only when all was written",
-)
 CHECKS: Sequence[Check] = (CAN_TELL, *(group.check for group in GROUPS))
 
 
@@ -130,7 +50,7 @@ def run(results: Results, work: Workbench) -> None:
 def why_not() -> str:
     """Say what this machine lacks, and what to do; empty if nothing."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        return f"{', '.join(missing)} missing: install qemu-utils, qemu-system-common, e2fsprogs and util-linux"
+        return f"{', '.join(missing)} missing: make twin installs what it needs"
     if os.geteuid() != 0:
         return "a disk is mounted: run it as root"
     lacks = [path for path in ("/dev/fuse", "/dev/loop-control") if not Path(path).exists()]

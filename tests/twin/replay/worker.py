@@ -21,7 +21,7 @@ from tests.twin.replay.bugs import BUGS
 from tests.twin.replay.cuts import Cut, Cuts, marked
 from tests.twin.replay.logged_disk import DISK_BYTES, LoggedDisk, run
 from tests.twin.replay.replayed import Replay
-from tests.twin.replay.workload import CONTROL, DOINGS, broken_promises, do
+from tests.twin.replay.workload import DOINGS, OTHERS, broken_promises, do
 from tests.twin.replay.write_log import Flush, Write
 
 ONLY_LAST = "only-last"
@@ -90,7 +90,7 @@ def _look(replayed: Replay, cut: Cut, promised: object) -> str:
 def main() -> int:
     """Read the command line, and write what was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.twin.replay.worker")
-    parser.add_argument("doing", choices=[*DOINGS, CONTROL])
+    parser.add_argument("doing", choices=[*DOINGS, *OTHERS])
     parser.add_argument("--work", type=Path, required=True, help="an empty folder: memory is mounted over it")
     parser.add_argument("--report", type=Path, required=True, help="where what was found goes, as JSON")
     parser.add_argument("--cuts", type=int, default=100, help="points at which the power is cut")

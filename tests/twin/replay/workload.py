@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from device.config import Config, load_config
+from device.core.errors import DanceSamplerError
 from device.core.wire import digest_of, pack_bundle, parse_command
 from device.models.bundles import FACTORY, sign, write_bundle
 from device.models.model_trial import commit
@@ -25,6 +26,7 @@ from tests.power_cut.watched_os import WatchedOs
 from tests.tone_bundles import read_files
 from tests.twin.replay.control import Written, what_became_of, write_without_sync
 from tests.twin.replay.logged_disk import LoggedDisk
+from tests.twin.replay.real_box import Played, plays, what_is_missing
 
 N_PIECES = 3
 """A workstation's connection is cut so often that a bundle comes in so many parts."""
@@ -181,13 +183,14 @@ BEFORE: dict[str, Callable[[Path], Promised]] = {
 }
 
 
+OTHERS: dict[str, Callable[[LoggedDisk], None]] = {each.__name__: each for each in (plays, write_without_sync)}
 CONTROL = write_without_sync.__name__
 
 
 def do(doing: str, disk: LoggedDisk) -> None:
-    """Do one of `DOINGS`, with what comes before it, or the control; it promises as it goes."""
-    if doing == CONTROL:
-        write_without_sync(disk)
+    """Do one of `DOINGS`, with what comes before it, or of `OTHERS`; it promises as it goes."""
+    if doing in OTHERS:
+        OTHERS[doing](disk)
         return
     state = disk.root / "state"
     state.mkdir()
@@ -203,6 +206,11 @@ def broken_promises(root: Path, promised: object) -> list[str]:
     """Start a box on a disk that was cut off, and say what is not there of what was promised."""
     if isinstance(promised, Written):
         return what_became_of(root, promised)
+    if isinstance(promised, Played):
+        try:
+            return what_is_missing(root, promised)
+        except DanceSamplerError as error:
+            return [f"it does not start: {error}"]
     assert isinstance(promised, Deployed)
     state = root / "state"
     return [*_problems_of_upload(state, promised), *problems(state, promised)]
