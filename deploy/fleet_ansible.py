@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,20 +104,20 @@ def play(
     inventory = _inventory(args.inventory)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
         given = Path(folder) / "variables.yml"
-        given.write_text(_write_variables(variables), encoding="utf-8")
+        given.write_text(write_variables(variables), encoding="utf-8")
         command = [*_ansible(), "playbook", "-i", inventory, "-e", f"@{given}", *options]
         command += ["--limit", args.limit] if args.limit else []
         n_events, returncode = _run([*command, str(FOLDER / playbook)], said, tell)
         if returncode != 0 and n_events == 0:
             said.seek(0)
             raise BoxError(
-                f"Ansible failed: {_reason(said.read().decode(errors='replace'))}: mend that, then try again"
+                f"Ansible cannot begin: {_reason(said.read().decode(errors='replace'))}: mend that, then try again"
             )
     return returncode
 
 
 def _ansible() -> list[str]:
-    if importlib.util.find_spec("ansible") is None:
+    if find_spec("ansible") is None:
         project = Path(__file__).parents[1] / "pyproject.toml"
         raise UsageError(f"Ansible is not installed: run {sys.executable} -m pip install --group {project}:fleet")
     return [sys.executable, "-m", "ansible"]
@@ -132,7 +132,7 @@ def _inventory(inventory: str) -> str:
     return str(Path(inventory).absolute())
 
 
-def _write_variables(variables: Mapping[str, object]) -> str:
+def write_variables(variables: Mapping[str, object]) -> str:
     """Write variables as YAML, in which what JSON has means the same; text is marked as no template."""
     return f"{{{', '.join(f'{name}: {_yaml(value)}' for name, value in variables.items())}}}\n"
 
@@ -162,14 +162,14 @@ def _run(command: Sequence[str], said: IO[bytes], tell: Callable[[Event], None])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, env=_environment()) as process:
         assert process.stdout is not None  # noqa: S101 - asked for above
         for line in process.stdout:
-            event = _event(line)
+            event = read_event(line)
             if event is not None:
                 n_events += 1
                 tell(event)
     return n_events, process.returncode
 
 
-def _event(line: bytes) -> Event | None:
+def read_event(line: bytes) -> Event | None:
     """Read one line of our plugin; what else Ansible may write there is none."""
     try:
         found: dict[str, Any] = json.loads(line)

@@ -41,11 +41,12 @@ def read_boxes(args: argparse.Namespace) -> dict[str, str]:
         raise BoxError(f"{args.inventory}: {readable(failed[0].host)}: {failed[0].why}: mend its line")
     if not boxes:
         raise UsageError(f"{args.inventory} names no boxes: write their hosts into it, a line each")
-    _check(args.inventory, boxes)
+    check_boxes(args.inventory, boxes)
     return boxes
 
 
-def _check(inventory: str, boxes: dict[str, str]) -> None:
+def check_boxes(inventory: str, boxes: dict[str, str]) -> None:
+    """Raise UsageError unless each host of an inventory stands for a box of its own that ssh can take for one."""
     hosts: dict[str, str] = {}
     for host, box in boxes.items():
         try:

@@ -127,10 +127,12 @@ class Told:
         if event.kind == SKIPPED:
             return ""
         soak_s = event.answer.get("soak_s") or 0.0
-        was, self.outcomes[event.host] = self.outcomes[event.host], PLAYS
-        if soak_s:
-            return f"{host} played it well for {soak_s:g} s"
-        return f"{host} plays {self._model}" if was == WAITS else ""
+        was_waiting = self.outcomes[event.host] == WAITS
+        if was_waiting:
+            self.outcomes[event.host] = PLAYS
+        words = [f"{host} plays {self._model}"] if was_waiting else []
+        words += [f"{host} played it well for {soak_s:g} s"] if soak_s else []
+        return "\n".join(words)
 
     def done(self) -> str:
         """Say how it ended, when all went well."""

@@ -7,9 +7,12 @@ the second minute - is what the soak is for: a box that stumbles over its new mo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +60,45 @@ def watch(args: argparse.Namespace) -> int:
     box = Box(Ssh(args.box, asks=may_ask()))
     manifest = read_manifest(args.bundle)
     words = model_words({"name": manifest.name, "version": manifest.version})
-    watched = Watch(box, name_of(args.bundle), words, time.monotonic, time.sleep)
+    model, soaks = name_of(args.bundle), Soaks(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"))
+    watched = Watch(box, model, words, time.monotonic, time.sleep)
     watched.settle(args.patience)
-    watched.soak(args.soak)
-    print(json.dumps({"box": box.name, "plays": True, "soak_s": args.soak}))
+    soak_s = args.soak if soaks.longest_s(box.name, model) < args.soak else 0.0
+    watched.soak(soak_s)
+    soaks.remember(box.name, model, soak_s)
+    print(json.dumps({"box": box.name, "plays": True, "soak_s": soak_s}))
     return 0
+
+
+class Soaks:
+    """Remembers which box was watched with which model, and for how long: who runs a roll-out again waits once.
+
+    Parameters
+    ----------
+    cache : Path
+        The user's folder for what may be lost.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / "dance-sampler" / "soaks"
+
+    def longest_s(self, box: str, model: str) -> float:
+        """For how long a box played a model well, seconds; 0 if nobody knows."""
+        try:
+            return float(self._path(box, model).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def remember(self, box: str, model: str, soak_s: float) -> None:
+        """Note it; where that cannot be written, it costs time only."""
+        if soak_s > 0.0:
+            with suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._path(box, model).write_text(str(soak_s), encoding="utf-8")
+
+    def _path(self, box: str, model: str) -> Path:
+        # A name from an inventory is no name of a file.
+        return self._folder / f"{model}-{hashlib.sha256(box.encode()).hexdigest()[:16]}"
 
 
 class Watch:
@@ -121,7 +158,7 @@ class Watch:
         """
         if soak_s <= 0.0:
             return
-        began_s, first = self._clock(), self._ask()
+        first, began_s = self._ask(), self._clock()
         while (left_s := began_s + soak_s - self._clock()) > 0.0:
             self._sleep(min(LOOK_S, left_s))
             answer, played_s = self._ask(), self._clock() - began_s

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.box import Box
 from deploy.errors import BoxError
-from deploy.fleet_watch import GONE_S, LOOK_S, Watch, check_runs, find_problem, plays
+from deploy.fleet_watch import GONE_S, LOOK_S, Soaks, Watch, check_runs, find_problem, plays
 from deploy.ssh import Ssh
 
 MODEL = "0123456789abcdef"
@@ -170,3 +171,15 @@ def test_a_model_plays_when_its_trial_is_over(answer: dict[str, Any], *, is_so: 
 def test_a_box_that_can_try_nothing_is_refused(answer: dict[str, Any], said: str) -> None:
     with pytest.raises(BoxError, match=said):
         check_runs(Box(Answers(GOOD)), answer)
+
+
+def test_a_soak_is_remembered_for_its_box_and_model(tmp_path: Path) -> None:
+    soaks = Soaks(tmp_path)
+    assert soaks.longest_s("../box", MODEL) == 0.0
+    soaks.remember("../box", MODEL, 300.0)
+    soaks.remember("../box", MODEL, 0.0)
+    assert Soaks(tmp_path).longest_s("../box", MODEL) == 300.0
+    assert Soaks(tmp_path).longest_s("another", MODEL) == 0.0
+    assert Soaks(tmp_path).longest_s("../box", "fedcba9876543210") == 0.0
+    (tmp_path / "file").write_text("")
+    Soaks(tmp_path / "file").remember("box", MODEL, 300.0)  # as on a full disk
