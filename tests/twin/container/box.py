@@ -45,8 +45,17 @@ class Box:
     """
 
     def __init__(self, work: Workbench, container: Container) -> None:
-        self.work, self.container = work, container
+        self.work = work
+        self._use(container)
+
+    def _use(self, container: Container) -> None:
+        self.container = container
         self.run, self.ask = container.run, container.ask
+
+    def switch_on(self, *options: str) -> None:
+        """Boot a box that is off with other options of systemd-nspawn."""
+        self._use(Container(self.work, self.container.root, options=options))
+        self.container.boot()
 
     # --- The installation ---
 
@@ -188,7 +197,6 @@ class Box:
 
     def restart(self) -> None:
         """Start the service again."""
-        self.run("systemctl", "daemon-reload")
         self.run("systemctl", "restart", SERVICE)
 
     def drop_in(self, text: str) -> None:
@@ -200,6 +208,8 @@ class Box:
             path.write_text(text)
         else:
             path.unlink(missing_ok=True)
+        if self.container.is_running:
+            self.run("systemctl", "daemon-reload")
 
     def make_at_boot(self, line: str) -> None:
         """Have a file made at each boot."""

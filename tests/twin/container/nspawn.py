@@ -35,6 +35,11 @@ class Container:
         Folders of this machine, and where they are seen, for reading only.
     options : sequence of str
         Further ones of systemd-nspawn.
+
+    Attributes
+    ----------
+    leader : int
+        Number of its first process on this machine.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Container:
         self.root = root
         self._work, self._loan, self._shown, self._options = work, loan, shown, options
         self._process: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self.leader = 0
         self._groups: list[Path] = []
         work.on_exit(self.pull_the_plug)
 
@@ -60,7 +65,12 @@ class Container:
     @property
     def inside(self) -> Path:
         """Its files as its own processes see them, those in memory too; while it runs."""
-        return Path(f"/proc/{self._leader}/root")
+        return Path(f"/proc/{self.leader}/root")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was switched on, and not off again from here."""
+        return self._process is not None
 
     def boot(self, *, waits: bool = True) -> None:
         """Switch it on; wait until all that starts by itself has started, or failed."""
@@ -80,7 +90,7 @@ class Container:
             "sh", "-c", _IN_GROUPS, "sh", *command, log=self.log,
             environ={"GROUPS_OF_IT": " ".join(map(str, self._groups))},
         )  # fmt: skip
-        self._leader = self._find_leader()
+        self.leader = self._find_leader()
         if waits:
             self.eventually(lambda: self._state() in UP, "the container has booted", BOOT_S)
 
@@ -121,7 +131,7 @@ class Container:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         given = [f"{name}={value}" for name, value in (self._loan.environ if self._loan else ())]
         # Before this machine's environment ends, its PATH finds nsenter.
-        entered = [shutil.which("nsenter") or "/usr/bin/nsenter", "--target", str(self._leader), "--all", "--"]
+        entered = [shutil.which("nsenter") or "/usr/bin/nsenter", "--target", str(self.leader), "--all", "--"]
         home = f"HOME={'/root' if user in ('', 'root') else f'/home/{user}'}"
         clean = ["env", "-i", f"PATH={path}", "LANG=C.UTF-8", home, *given]
         as_user = ["runuser", "-u", user, "--"] if user else []
@@ -152,7 +162,7 @@ class Container:
         """End it at once. May be called twice."""
         if self._process is not None:
             if self._process.poll() is None:
-                os.kill(self._leader, signal.SIGKILL)
+                os.kill(self.leader, signal.SIGKILL)
             self._gone(20.0)
 
     def _gone(self, patience_s: float) -> None:
@@ -160,7 +170,7 @@ class Container:
         try:
             self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            os.kill(self._leader, signal.SIGKILL)
+            os.kill(self.leader, signal.SIGKILL)
             end(self._process)
             raise AssertionError(f"the container was not down after {patience_s:.0f} s") from None
         finally:
