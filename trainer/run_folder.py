@@ -143,8 +143,9 @@ def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
     -------
     settings : RunSettings
     facts : dict
-        `takes`, `motion`, `created_s`; and, None in runs of an older program or where there is none: `data`, a line
-        for each take with its hash, `start`, where the run began, `limits` and `made_with`.
+        `takes`, `motion`, `created_s`, `settings` as they are written; and, None in runs of an older program or where
+        there is none: `data`, a line for each take with its hash, `start`, where the run began, `limits` and
+        `made_with`.
 
     Raises
     ------
@@ -165,7 +166,8 @@ def read_run(run_dir: Path) -> tuple[RunSettings, dict[str, Any]]:
             seed=kept["seed"],
         )
         kept_facts = {name: facts[name] for name in ("takes", "motion", "created_s")}
-        return settings, {**kept_facts, **{name: facts.get(name) for name in ("data", "start", "limits", "made_with")}}
+        others = ("settings", "data", "start", "limits", "made_with")
+        return settings, {**kept_facts, **{name: facts.get(name) for name in others}}
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{run_dir / SETTINGS} is damaged: remove the folder and train again") from error
 
@@ -252,9 +254,9 @@ def _facts(takes: list[Take], settings: RunSettings, start: Start | None) -> dic
 
 def _differing(before: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Name the first thing that a run was begun with and that is another now; nothing if all is as it was."""
-    for name, value in _flat(wanted["settings"]).items():
-        if _flat(before["settings"]).get(name) != value:
-            return f"{name} is {_flat(before['settings']).get(name)} there, not {value}"
+    for name, value in flat(wanted["settings"]).items():
+        if flat(before["settings"]).get(name) != value:
+            return f"{name} is {flat(before['settings']).get(name)} there, not {value}"
     if before["takes"] != wanted["takes"] or before["motion"] != wanted["motion"]:
         return f"{len(before['takes'])} takes there, {len(wanted['takes'])} here"
     for old, new in zip(before.get("data") or (), wanted["data"], strict=False):
@@ -265,12 +267,12 @@ def _differing(before: dict[str, Any], wanted: dict[str, Any]) -> str:
     return "" if begins in (None, began) else f"it began with {began or 'nothing'}, not {begins}"
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings by name, those in groups too: the names of all groups differ."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in settings.items():
-        flat.update(_flat(value) if isinstance(value, dict) else {name: value})
-    return flat
+        found.update(flat(value) if isinstance(value, dict) else {name: value})
+    return found
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -79,7 +79,12 @@ class Start:
 
     def facts(self) -> dict[str, object]:
         """What `run.json` keeps of it."""
-        return {"from": str(self.path.resolve()), "version": self.version, "learned": dict(self.learned)}
+        return {
+            "name": self.name,
+            "from": str(self.path.resolve()),
+            "version": self.version,
+            "learned": dict(self.learned),
+        }
 
     def load_into(self, model: DanceVAE) -> None:
         """Give a new model the weights.
