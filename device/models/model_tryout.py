@@ -136,7 +136,7 @@ def _parse(said: bytes, code: int, limits: Limits) -> TryOut:
             raise
         ended = f"signal {-code}" if code < 0 else f"exit status {code}"
         if -code in (signal.SIGXCPU, signal.SIGKILL):
-            ended = f"stopped after {limits.time_s:g} s of work"
+            ended = f"stopped: more than {limits.time_s:g} s of work, or no memory was left"
         raise ModelError(f"the model brings the runtime down ({ended}): export another") from error
 
 
