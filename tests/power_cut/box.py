@@ -223,7 +223,7 @@ def installs(box: Box) -> None:
     sources = [bundle(sent, 1), bundle(sent, 2), bundle(sent, 3), bundle(sent, 1, "other")]
     with pytest.MonkeyPatch.context() as patch:
         # Made of noise: nothing that could play.
-        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}))
+        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}, 0.0, 0.0))
         for source in [*sources, sources[2]]:
             box.promise(models=(*box.promised.models, name_of(source)))
             install_bundle(source, box.state, allowed_signers=None, require_signature=False, n_kept=2)
@@ -242,7 +242,7 @@ def tries_models(box: Box) -> None:
     sent = box.disk.root.parent / "sent"
     first, second, third = (bundle(sent, version) for version in (1, 2, 3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}))
+        patch.setattr("device.models.model_copy.try_out", lambda *_: TryOut("f16", {}, 0.0, 0.0))
 
         def install(source: Path, good: str) -> None:
             box.promise(models=(good, name_of(source)))
