@@ -254,7 +254,8 @@ def _known(state: Path) -> Index:
 def _check_version(index: Index, files: BundleFiles, path: Path, *, allow_downgrade: bool) -> None:
     name, version = files.manifest.name, files.manifest.version
     highest = index.highest.get(name)
-    is_again = path.name in index.order and version == highest
+    # It may lie there, and not be written down: whoever installed it was killed in between.
+    is_again = version == highest and (path.name in index.order or path.exists())
     if highest is not None and version <= highest and not (allow_downgrade or is_again):
         raise BundleError(
             f"version {version} of {name} is not newer than version {highest}, which was installed: "
