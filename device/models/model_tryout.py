@@ -81,8 +81,8 @@ class TryOut:
 
     variant: str
     p50_ms: dict[str, float]
-    hop_ms: float
-    synth_share: float
+    hop_ms: float = 0.0
+    synth_share: float = 0.0
 
 
 def try_out(path: Path, limits: Limits) -> TryOut:
