@@ -200,9 +200,8 @@ def _hashes(take: Path) -> dict[str, str]:
     return {name: hashlib.sha256((take / name).read_bytes()).hexdigest() for name in TAKE_FILES}
 
 
-def what_is_missing(root: Path, played: Played) -> list[str]:
-    """Start a box on a disk that was cut off, and say what is not there of what was promised."""
-    state = root / "state"
+def what_is_missing(state: Path, played: Played) -> list[str]:
+    """Start a box whose disk was cut off, and say what is not there of what was promised."""
     problems = [salvaged.why_not for salvaged in salvage_all(state / "takes") if _must_be_there(salvaged.path, played)]
     found = {take.path.name: take for take in list_takes(state / "takes")}
     for name, hashes in played.takes.items():

@@ -50,14 +50,27 @@ class Replay:
         self._n_flushed = max(self._n_flushed, cut.flushed)
         copy_sparse(self._flushed, self._image)
         apply(self._image, self._cuts.kept(cut))
-        done = subprocess.run(["e2fsck", "-p", str(self._image)], capture_output=True, text=True, check=False)
-        if done.returncode & ~MENDED:
-            raise OSError(f"e2fsck -p cannot mend the disk: {done.stdout.strip()} {done.stderr.strip()}")
-        run("mount", "-t", "ext4", "-o", f"loop,{MOUNT_OPTIONS}", str(self._image), str(self.root))
-        try:
+        with mended(self._image, self.root):
             yield self.root
-        finally:
-            run("umount", str(self.root))
+
+
+@contextmanager
+def mended(image: Path, root: Path) -> Iterator[None]:
+    """Have a file system checked and mounted as a system does that starts after a power cut.
+
+    Raises
+    ------
+    OSError
+        It cannot be checked or mounted.
+    """
+    done = subprocess.run(["e2fsck", "-p", str(image)], capture_output=True, text=True, check=False)
+    if done.returncode & ~MENDED:
+        raise OSError(f"e2fsck -p cannot mend the disk: {done.stdout.strip()} {done.stderr.strip()}")
+    run("mount", "-t", "ext4", "-o", f"loop,{MOUNT_OPTIONS}", str(image), str(root))
+    try:
+        yield
+    finally:
+        run("umount", str(root))
 
 
 def apply(image: Path, entries: Iterable[Entry | Change]) -> None:

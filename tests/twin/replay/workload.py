@@ -208,7 +208,7 @@ def broken_promises(root: Path, promised: object) -> list[str]:
         return what_became_of(root, promised)
     if isinstance(promised, Played):
         try:
-            return what_is_missing(root, promised)
+            return what_is_missing(root / "state", promised)
         except DanceSamplerError as error:
             return [f"it does not start: {error}"]
     assert isinstance(promised, Deployed)
