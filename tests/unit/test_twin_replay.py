@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from device.core.errors import TakeError
+from device.models.bundles import FACTORY
+from device.store.store import TakeWriter
 from tests.integration import test_power_cuts
+from tests.power_cut import box as doings
 from tests.twin.replay import control, groups, layer, logged_disk, workload
 from tests.twin.replay.bugs import BUGS
 from tests.twin.replay.control import Written, what_became_of
 from tests.twin.replay.cuts import KEPT, LAST_ONLY, LAST_TORN, LOST, MIXED, NOT_THE_FIRST, SECTOR, Cuts, mark
+from tests.twin.replay.look import from_json, to_json
+from tests.twin.replay.real_box import Played, hashes, what_is_missing
 from tests.twin.replay.replayed import apply, copy_sparse
 from tests.twin.replay.worker import Report
 from tests.twin.replay.write_log import MAGIC, Discard, Entry, Flush, Write, build_log, count_entries, read_log
@@ -227,3 +236,64 @@ def test_a_machine_that_cannot_replay_says_so(monkeypatch: pytest.MonkeyPatch, t
     assert len(results.failures) == len(layer.CHECKS)
     assert {outcome.verdict for outcome in results.outcomes.values()} == {"NOT TESTED"}
     assert "no-such-program missing: make twin installs" in results.outcomes["replay-takes"].said
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A box that has saved a take of 2 s, and was cut off 3 s after another began."""
+    state = tmp_path / "state"
+    state.mkdir()
+    cut_short = doings.take_was_cut_short(state)
+    assert cut_short.running is not None
+    writer = TakeWriter(state / "takes", doings.SETTINGS, doings.RATE_HZ, {})
+    n = round(2.0 * doings.FPS)
+    writer.add_columns(doings.columns_of(n, 0), np.arange(n) / doings.FPS)
+    writer.add_sound(doings.sound_of(2 * doings.RATE_HZ, 0), 0.0)
+    writer.finish()
+    return state
+
+
+def promised(state: Path, **changes: object) -> Played:
+    saved = Played({"0002": hashes(state / "takes/0002")}, ("0001", 1.0), (FACTORY.name,))
+    return replace(saved, **changes)  # type: ignore[arg-type]
+
+
+def test_a_box_that_kept_its_promises_lacks_nothing(state: Path) -> None:
+    assert what_is_missing(state, promised(state)) == []
+    assert what_is_missing(state, promised(state)) == [], "nor when it starts once more"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"running": ("0001", 2.5)}, "take 0001: 2.5 s must be there"),
+        ({"running": ("0003", 0.5)}, "take 0003: 0.5 s must be there"),
+        ({"models": ("0123456789abcdef",)}, "bundle plays, not one of"),
+    ],
+)
+def test_a_promise_that_was_not_kept_is_told(state: Path, changes: dict[str, object], said: str) -> None:
+    (problem,) = what_is_missing(state, promised(state, **changes))
+    assert said in problem
+
+
+@pytest.mark.parametrize("name", ["take.json", "columns.bin", "sound.bin"])
+def test_a_take_that_was_saved_and_is_not_there_as_it_was_is_told(state: Path, name: str) -> None:
+    due = promised(state)
+    path = state / "takes/0002" / name
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(TakeError, match="0002"):
+        what_is_missing(state, due)
+    shutil.rmtree(state / "takes/0002")
+    assert what_is_missing(state, due) == ["take 0002 was saved, and is not there as it was"]
+
+
+def test_a_take_that_was_saved_and_had_to_be_salvaged_is_told(state: Path) -> None:
+    due = promised(state)
+    take = state / "takes/0002"
+    (take / "take.json").rename(take / "take.json.part")
+    assert what_is_missing(state, due) == ["take 0002 was saved, and is not there as it was"]
+
+
+def test_a_promise_is_read_as_it_was_written(state: Path) -> None:
+    for due in (promised(state), promised(state, running=None, takes={})):
+        assert from_json(to_json(due)) == due

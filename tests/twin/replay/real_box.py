@@ -107,7 +107,7 @@ class RealBox:
         name, _ = self._promised.running
         self.process.press()
         self.process.until(lambda box: box["state"] == "performing")
-        self.promise(takes={**self._promised.takes, name: _hashes(self.state / "takes" / name)}, running=None)
+        self.promise(takes={**self._promised.takes, name: hashes(self.state / "takes" / name)}, running=None)
 
     def ask(self, line: str, data: bytes = b"") -> Iterator[dict[str, Any]]:
         """Log in with a key for deployment, and give each answer as it comes."""
@@ -196,7 +196,8 @@ def _card(folder: Path) -> Path:
     return config
 
 
-def _hashes(take: Path) -> dict[str, str]:
+def hashes(take: Path) -> dict[str, str]:
+    """Give the sha256 of each file of a take."""
     return {name: hashlib.sha256((take / name).read_bytes()).hexdigest() for name in TAKE_FILES}
 
 
@@ -204,8 +205,8 @@ def what_is_missing(state: Path, played: Played) -> list[str]:
     """Start a box whose disk was cut off, and say what is not there of what was promised."""
     problems = [salvaged.why_not for salvaged in salvage_all(state / "takes") if _must_be_there(salvaged.path, played)]
     found = {take.path.name: take for take in list_takes(state / "takes")}
-    for name, hashes in played.takes.items():
-        if name not in found or _hashes(found[name].path) != hashes:
+    for name, due in played.takes.items():
+        if name not in found or hashes(found[name].path) != due:
             problems.append(f"take {name} was saved, and is not there as it was")
     if played.running is not None:
         name, seconds = played.running
