@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -40,6 +41,7 @@ from tests.trial_bundles import make_trial_bundles
 
 pytestmark = pytest.mark.timeout(300)
 
+WRONG_CLOCK = Path(__file__).parents[1] / "wrong_clock.c"
 N_CORRUPTIONS = int(os.environ.get("DEPLOY_CORRUPTIONS", "300"))
 MANIFEST_OF, FILES_OF = read_files(FACTORY)
 
@@ -54,6 +56,7 @@ class Shell:
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
             subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         self.allow("owner")
+        self.environment: dict[str, str] = {}
         self.config = folder / "config.toml"
         self.config.write_text(
             f'[state]\nfolder = "{self.state}"\n[status]\nsocket = "{folder / "none"}"\n'
@@ -67,7 +70,7 @@ class Shell:
     def start(self, command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "device", "deploy-shell", "--config", str(self.config)],
-            env={**os.environ, "SSH_ORIGINAL_COMMAND": command},
+            env={**os.environ, **self.environment, "SSH_ORIGINAL_COMMAND": command},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -309,6 +312,28 @@ def test_an_older_version_is_taken_where_that_is_allowed(shell: Shell) -> None:
     assert shell.push(shell.bundle(2))["ok"]
     assert "not newer" in shell.push(shell.bundle(1))["error"]
     assert shell.push(shell.bundle(1), "allow-downgrade")["ok"]
+
+
+def test_a_clock_that_is_wrong_by_decades_keeps_no_model_out_and_lets_no_old_one_in(shell: Shell) -> None:
+    """Neither signatures nor versions nor the way back may hang on the box's calendar, which may be any year's."""
+    library = shell.folder / "wrong_clock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(WRONG_CLOCK), "-ldl"], check=True)
+
+    def set_clock(years: int) -> None:
+        shell.environment = {"LD_PRELOAD": str(library), "WRONG_CLOCK_S": str(years * 31_557_600)}
+        told = subprocess.run(["date", "+%Y"], env={**os.environ, **shell.environment}, capture_output=True, check=True)
+        assert abs(int(told.stdout) - time.localtime().tm_year - years) <= 1
+
+    set_clock(30)
+    assert shell.push(shell.bundle(1))["phase"] == "pending"
+    set_clock(-50)
+    assert shell.push(shell.bundle(2))["phase"] == "pending"
+    assert "not newer than version 2" in shell.push(shell.bundle(1))["error"]
+    assert "signer is not in" in shell.push(shell.bundle(3, key="stranger"))["error"]
+    set_clock(50)
+    assert [row["version"] for row in shell.ask("list")["models"][1:]] == [1, 2]
+    assert shell.ask("rollback")["name"] == MANIFEST_OF.name  # neither has played well yet
+    assert current_bundle(shell.state) == FACTORY
 
 
 def test_none_of_many_damaged_bundles_is_installed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
