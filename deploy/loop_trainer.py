@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import IO, Protocol
 
+from deploy.errors import InterruptedWorkError
 from deploy.ssh import last_line
 from device.core.errors import DanceSamplerError, UsageError
 
@@ -20,12 +21,6 @@ _SAYS = "trainer: "
 
 class TrainerError(DanceSamplerError, RuntimeError):
     """A command of the trainer came to nothing."""
-
-
-class InterruptedWorkError(DanceSamplerError, RuntimeError):
-    """The user ended the work; what is done stays."""
-
-    exit_code = 130
 
 
 def check_trainer() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy.archive import pack
 from deploy.box import Box
-from deploy.errors import BoxError, CutError
+from deploy.errors import BoxError, CutError, InterruptedWorkError
 from deploy.signing import make_signed
 from deploy.ssh import Ssh, may_ask, readable
 from device.console import Progress
@@ -49,12 +49,24 @@ def push(box: Box, bundle: Path, sign_key: Path | None, *, allow_downgrade: bool
         It is not whole, or cannot be signed.
     BoxError
         The box cannot be reached, refuses it, or went back to the model before.
+    InterruptedWorkError
+        The user ended it.
     """
     make_signed(bundle, sign_key)
     data = pack(bundle)
     digest = digest_of(data)
-    n_sent = upload(box, digest, data)
-    last = activate(box, digest, allow_downgrade=allow_downgrade)
+    try:
+        n_sent = upload(box, digest, data)
+    except KeyboardInterrupt as error:
+        raise InterruptedWorkError(
+            f"{box.name}: interrupted: it plays what it played; run it again, it goes on from there"
+        ) from error
+    try:
+        last = activate(box, digest, allow_downgrade=allow_downgrade)
+    except KeyboardInterrupt as error:
+        raise InterruptedWorkError(
+            f"{box.name}: interrupted: it goes on with the trial by itself: see python -m deploy status {box.name}"
+        ) from error
     return {**last, "box": box.name, "n_bytes": len(data), "n_sent": n_sent}
 
 

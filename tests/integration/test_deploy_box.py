@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from device.store.store import Take
 from tests.eventually import eventually
 from tests.off_box import CUT, OffBox
 from tests.sshd import BOX, make_key
+from tests.terminal import CTRL_C, Terminal
 
 ROOT = Path(__file__).parents[2]
 N_CUTS = int(os.environ.get("DEPLOY_CUTS", "2"))
@@ -76,6 +78,34 @@ def test_a_connection_that_is_cut_leaves_the_box_as_it_was_and_is_gone_on_from(b
     done = box.deploy("push", CUT, str(box.bundle), "--json")
     assert done.returncode == 0, done.stderr
     assert _json(done)["n_sent"] == len(data) - n_there
+    assert read_manifest(current_bundle(box.state)).version == read_manifest(box.bundle).version
+
+
+def test_on_a_terminal_it_says_how_far_it_is_and_ctrl_c_leaves_the_box_as_it_was(box: OffBox) -> None:
+    before, arrived, goes_on = box.holds(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        arrived.set()
+        goes_on.wait(60)
+
+    box.proxy.cut_after(400_000, first=hold)
+    command = [sys.executable, "-m", "deploy", "push", CUT, str(box.bundle)]
+    terminal = Terminal(command, ROOT, box.sshd.environment)
+    terminal.until(f"sending to {CUT}: ")
+    assert arrived.wait(60)
+    terminal.type(CTRL_C)
+    assert terminal.ended() == 130
+    goes_on.set()
+    last = terminal.seen.replace("\r", "\n").split("\n")[-2].removeprefix("\033[K")
+    assert last == "", terminal.seen
+    assert terminal.seen.count(f"deploy: {CUT}: interrupted: it plays what it played; run it again, it goes on") == 1
+    eventually(lambda: not box.sessions(), "the box has seen that the connection is cut")
+    assert box.holds() == before
+    box.proxy.cut_after(None)
+    terminal = Terminal(command, ROOT, box.sshd.environment)
+    assert terminal.ended() == 0
+    assert " MB" in terminal.seen
+    assert "verified" in terminal.seen or "pending" in terminal.seen
     assert read_manifest(current_bundle(box.state)).version == read_manifest(box.bundle).version
 
 

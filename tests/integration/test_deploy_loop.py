@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shutil
 import signal
@@ -25,6 +24,7 @@ from tests.eventually import eventually
 from tests.long import long
 from tests.off_box import CUT, ROOT, OffBox
 from tests.stand_in_trainer import StandInTrainer
+from tests.terminal import Terminal
 from tests.tiny_runs import make_takes
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,20 +68,10 @@ class Workstation:
 
     def on_a_terminal(self, answer: str) -> tuple[int, str]:
         """Answer the one question; give the exit code, and all that was seen."""
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            self._command, cwd=self.folder, env=self._environment, stdin=theirs, stdout=theirs, stderr=theirs
-        )
-        os.close(theirs)
-        seen, is_answered = "", False
-        with suppress(OSError):  # the other end is closed
-            while data := os.read(ours, 4096):
-                seen += data.decode()
-                if not is_answered and "[y/N] " in seen:
-                    os.write(ours, f"{answer}\n".encode())
-                    is_answered = True
-        os.close(ours)
-        return process.wait(), seen
+        terminal = Terminal(self._command, self.folder, self._environment)
+        terminal.until("[y/N] ")
+        terminal.type(f"{answer}\n")
+        return terminal.ended(), terminal.seen
 
 
 @pytest.fixture
