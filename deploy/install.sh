@@ -307,6 +307,7 @@ is_booted() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
 make_user_and_folders() {
     systemd-sysusers "--root=${root:-/}" "$NAME.conf"
+    move_home
     systemd-tmpfiles "--root=${root:-/}" --create "$NAME.conf"
     systemctl "--root=${root:-/}" --quiet enable "$NAME.service" "$NAME-poweroff.path"
     is_booted || return 0
@@ -317,6 +318,19 @@ make_user_and_folders() {
         udevadm trigger --action=change --subsystem-match=gpio --subsystem-match=dma_heap --subsystem-match=media \
             --subsystem-match=video4linux
     fi
+}
+
+# Earlier versions had the user's home where it writes: the program could have let others in by their keys.
+move_home() {
+    local old=$root/var/lib/$NAME/.ssh/authorized_keys new=$root/etc/$NAME/.ssh/authorized_keys
+    grep -q "^$NAME:.*:/var/lib/$NAME:" "$root/etc/passwd" 2>/dev/null || return 0
+    if [ -f "$old" ] && [ ! -e "$new" ]; then
+        mkdir -p "$(dirname "$new")"
+        install -m 644 "$old" "$new"
+        sync -f "$new"
+    fi
+    usermod --root "${root:-/}" --home "/etc/$NAME" "$NAME" || die "who deploys must be done first: run this again then"
+    rm -f "$old"
 }
 
 set_up_devices() {

@@ -38,7 +38,7 @@ SAYS = {
     "uname": "echo ${FAKE_KERNEL:-6.1.0-amd64}",
     "dpkg-query": 'for name in $HAVE; do echo "installed $name"; done',
 }
-QUIET = ("systemctl", "systemd-sysusers", "systemd-tmpfiles", "udevadm", "apt-get", "userdel", "sync")
+QUIET = ("systemctl", "systemd-sysusers", "systemd-tmpfiles", "udevadm", "apt-get", "userdel", "usermod", "sync")
 HAVE = "openssh-client python3 python3-venv libasound2 gcc pkg-config python3-dev libasound2-dev libsystemd-dev"
 
 # A Python that makes environments of itself, and notes what it is to install instead of installing it.
@@ -155,6 +155,23 @@ def box(installed: Box, tmp_path: Path) -> Box:
     again = Box(tmp_path / "box")
     again.calls()
     return again
+
+
+def test_keys_move_from_where_the_program_writes(box: Box) -> None:
+    """The user of earlier versions had its home there, and could have let others in."""
+    passwd, old = box.root / "etc/passwd", box.root / "var/lib/dance-sampler/.ssh/authorized_keys"
+    new = box.root / "etc/dance-sampler/.ssh/authorized_keys"
+    passwd.write_text("dance-sampler:x:990:990:Dance sampler:/var/lib/dance-sampler:/bin/sh\n")
+    old.parent.mkdir(parents=True)
+    old.write_text("restrict ssh-ed25519 AAAA\n")
+    assert box.install(FAIL="usermod").returncode == 1
+    assert old.exists()  # nobody is locked out meanwhile
+    assert box.install().returncode == 0
+    assert f"usermod --root {box.root} --home /etc/dance-sampler dance-sampler" in box.calls()
+    assert (new.read_text(), old.exists()) == ("restrict ssh-ed25519 AAAA\n", False)
+    passwd.write_text("dance-sampler:x:990:990:Dance sampler:/etc/dance-sampler:/bin/sh\n")
+    assert box.install().returncode == 0
+    assert "usermod" not in box.calls()
 
 
 def test_everything_is_in_its_place(installed: Box) -> None:

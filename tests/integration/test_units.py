@@ -171,7 +171,11 @@ def test_user_and_groups_can_be_made(tmp_path: Path) -> None:
     groups = dict(line.split(":")[:3:2] for line in (tmp_path / "etc/group").read_text().splitlines())
     assert groups["audio"] == "29"
     assert {"video", "gpio", "dance-sampler"} <= set(groups)
-    assert "/var/lib/dance-sampler" in (tmp_path / "etc/passwd").read_text()
+    home = next(line for line in (tmp_path / "etc/passwd").read_text().splitlines() if "dance" in line).split(":")[5]
+    # The keys that may deploy lie there: the program must not be able to let others in.
+    writable = keys(SERVICE)["Service.ReadWritePaths"][0].lstrip("-")
+    assert home == "/etc/dance-sampler"
+    assert not f"{home}/".startswith(f"{writable}/")
 
 
 def test_udev_rules_parse() -> None:
