@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.twin.workbench import Workbench
 
 ORDER = ("container", "replay", "machine")
 """Cheapest first: a layer tries only what the one before cannot."""
+
+
+OWN_MOUNTS = "DANCE_TWIN_HAS_OWN_MOUNTS"
 
 
 class Layer(Protocol):
@@ -51,6 +55,13 @@ def main(argv: Sequence[str]) -> int:
     return _verdict(results)
 
 
+def alone(argv: Sequence[str]) -> None:
+    """Go on in a name space of mounts of our own: what is mounted here is gone when we are, however we end."""
+    if os.geteuid() == 0 and OWN_MOUNTS not in os.environ:
+        command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.twin", *argv]
+        os.execvpe(command[0], command, {**os.environ, OWN_MOUNTS: "yes"})  # noqa: S606 - it is this program
+
+
 def layer_names() -> list[str]:
     """Give all layers, in the order in which they are tried."""
     return sorted((each.parent.name for each in Path(__file__).parent.glob("*/layer.py")), key=ORDER.index)
@@ -78,6 +89,7 @@ def _verdict(results: Results) -> int:
 
 
 if __name__ == "__main__":
+    alone(sys.argv[1:])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line for each check, at once
     try:
         sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,8 @@
 """Where the twin works: a scratch folder, a cache, and what must be undone in the end, whatever happens.
 
 Owns every process that it starts and every mount that it makes. They end with it, the last first: after success, a
-failure, Ctrl-C or SIGTERM; should the run itself be killed, the kernel tells them to end.
+failure, Ctrl-C or SIGTERM; should the run itself be killed, the kernel tells its processes to end, and mounts end with
+the name space that they were made in (`python -m tests.twin` has one of its own).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class Workbench:
 
     def __enter__(self) -> Workbench:
         self.cache.mkdir(parents=True, exist_ok=True)
+        _sweep(self._out)
         # Short, for sockets lie in it.
-        self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._out))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=self._out))
         # systemd in a container, and its sshd, go through it as other users.
         self.folder.chmod(0o755)
         self._exits.callback(self._remove_folder)
@@ -181,6 +183,13 @@ def processes_of(folder: Path) -> list[int]:
         if int(each.name) != os.getpid() and any(str(folder) in text for text in (*lives_in, said)):
             found.append(int(each.name))
     return found
+
+
+def _sweep(out: Path) -> None:
+    """Remove the folders of runs that were killed; their mounts and processes have ended with them."""
+    for folder in out.glob("run-*-*"):
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

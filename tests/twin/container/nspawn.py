@@ -13,6 +13,7 @@ from tests.twin.container.root import Loan
 from tests.twin.workbench import TwinError, Workbench, end
 
 BOOT_S = 60.0
+GROUP = "twin"
 UP = ("running", "degraded")
 ADDED = ("/usr/sbin", "/sbin")
 """Where root's programs lie, wherever this runs."""
@@ -75,7 +76,7 @@ class Container:
     def boot(self, *, waits: bool = True) -> None:
         """Switch it on; wait until all that starts by itself has started, or failed."""
         assert self._process is None, "it runs already"
-        self._groups = _own_groups(f"twin-{os.getpid()}-{self.root.parent.name}")
+        self._groups = _make_groups(f"{GROUP}-{os.getpid()}-{self.root.parent.name}")
         given = dict(self._loan.environ) if self._loan else {}
         command: list[str | Path]
         command = ["systemd-nspawn", "--quiet", "--directory", self.root, "--boot", "--register=no", "--console=pipe",
@@ -216,21 +217,26 @@ def _is_first(pid: int) -> bool:
         return False
 
 
-def _own_groups(name: str) -> list[Path]:
+def own_groups() -> list[Path]:
+    """Give the control groups that this process has made for containers, and that are still there."""
+    return [group for folder in _hierarchies() for group in folder.glob(f"{GROUP}-{os.getpid()}-*")]
+
+
+def _make_groups(name: str) -> list[Path]:
     """Make a control group for a container, in every hierarchy of which systemd keeps account.
 
     On a machine that is itself run by systemd there is none to make: it gives the container a scope.
     """
-    if Path("/run/systemd/system").is_dir():
-        return []
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        where, kind = line.split()[4], line.partition(" - ")[2]
-        if kind.startswith("cgroup2 ") or (kind.startswith("cgroup ") and "name=systemd" in kind):
-            group = Path(where) / name
-            group.mkdir(exist_ok=True)
-            found.append(group)
+    found = [] if Path("/run/systemd/system").is_dir() else [folder / name for folder in _hierarchies()]
+    for group in found:
+        group.mkdir(exist_ok=True)
     return found
+
+
+def _hierarchies() -> list[Path]:
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    kinds = [(Path(fields[4]), fields[fields.index("-") + 1], fields[-1]) for fields in mounts]
+    return [where for where, kind, how in kinds if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in how)]
 
 
 def _remove_group(group: Path) -> None:

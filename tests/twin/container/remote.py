@@ -34,9 +34,8 @@ def deployment(stage: Stage, planted: bool) -> Found:
         owner.deploy("rollback", HOST)
         box.container.eventually(lambda: box.status()["model"]["name"] != "spring", "the model before plays again")
         assert owner.deploy("log", HOST, "-n", "20").strip(), "no log was given"
-        return Found(
-            "keygen (sudo), status, push, pull, rollback and log, as the README has them; the sound went on", 6
-        )
+        said = "keygen (sudo), status, push, pull, rollback and log as the README has them; the sound went on"
+        return Found(said + (f"; kept at push {n_pushes}, the machine was busy" if n_pushes > 1 else ""), 6)
 
 
 def forced_command(stage: Stage, planted: bool) -> Found:

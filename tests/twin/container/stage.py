@@ -16,7 +16,7 @@ from tests.twin.container.box import AS_USER, CONFIG, NAME, PINS, Box
 from tests.twin.container.nspawn import Container
 from tests.twin.container.root import Loan, debian_root, layer, lend_network, upper_of
 from tests.twin.results import Check, Found
-from tests.twin.workbench import ROOT, Workbench
+from tests.twin.workbench import Workbench
 
 SUITES = {"bookworm": "tflite-runtime", "trixie": "ai-edge-litert"}
 """And the runtime that each must end up with."""
@@ -41,6 +41,7 @@ health_s = {HEALTH_S}
 [store]
 reserve_mb = 16
 """
+REQUIREMENTS = "requirements-device.txt"
 LAYER = "container"
 
 
@@ -158,8 +159,9 @@ class Stage:
         return said
 
     def run_installer(self, box: Box, suite: str, folder: str = NAME) -> str:
-        """Run the installer in a box that is online, with Python's packages from the cache where they are there."""
-        wheels, home = self.wheels(suite), box.container.root / "home/pi/wheels"
+        """Run the installer of a checkout in a box that is online; Python's packages are fetched once, and kept."""
+        wanted = hashlib.sha256((box.container.root / "home/pi" / folder / REQUIREMENTS).read_bytes()).hexdigest()
+        wheels, home = self.work.cache / f"wheels-{suite}-{wanted[:8]}", box.container.root / "home/pi/wheels"
         if wheels.exists():
             shutil.copytree(wheels, home, dirs_exist_ok=True)
             said = box.install(*AS_USER, "--wheels", "/home/pi/wheels", folder=folder)
@@ -169,10 +171,10 @@ class Stage:
         shutil.rmtree(home)
         return said
 
-    def wheels(self, suite: str) -> Path:
-        """Where Python's packages for a suite lie, once they have been saved."""
-        wanted = hashlib.sha256((ROOT / "requirements-device.txt").read_bytes()).hexdigest()[:8]
-        return self.work.cache / f"wheels-{suite}-{wanted}"
+    def forget(self, suite: str) -> None:
+        """Install anew what is asked for next: this one has a fault."""
+        for folder in self._installed.pop(suite, ())[:1]:
+            shutil.rmtree(folder)
 
 
 def furnish(box: Box) -> None:
@@ -180,4 +182,5 @@ def furnish(box: Box) -> None:
     root = box.container.root
     make_sound_file(root / MUSIC.lstrip("/"), tone(MUSIC_S, 48_000, 440.0, level=0.25), 48_000)
     path = root / CONFIG.lstrip("/")
-    path.write_text(path.read_text() + OWNERS)
+    text = path.read_text()
+    path.write_text(text if OWNERS in text else text + OWNERS)
