@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from deploy.fleet_takes import read_origin
 from device.core.motiongram import MotionSettings
 from device.models.bundles import FACTORY, write_bundle
 from device.store.store import TakeWriter, list_takes
+from tests.integration.test_install import HAVE, Box, make_box
+from tests.long import long
 from tests.performing_box import QUIET, PerformingBox
-from tests.sshd import USER, make_key
+from tests.sshd import USER, Sshd, make_key
 from tests.tone_bundles import read_files
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +94,41 @@ def fleet() -> Iterator[Fleet]:
     shutil.rmtree(folder)
 
 
+class Workplace:
+    """A box to log in to, whose system is the fakes of the installer's tests, and an inventory that names it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.box, self._sshd = make_box(folder / "box"), Sshd(folder / "sshd", "false")
+        self.folder, self.config = self.box.root / "opt/dance-sampler", self.box.root / "etc/dance-sampler/config.toml"
+        _let_in(self._sshd, self.box)
+        self._inventory = folder / "boxes"
+        self._inventory.write_text(
+            f"login ansible_user={USER} ansible_become=false ansible_python_interpreter={sys.executable}\n[all:vars]\n"
+            f"dance_sampler_folder={self.folder}\ndance_sampler_config={self.config}\ndance_sampler_keys=false\n"
+            f"dance_sampler_install_options=['--root', '{self.box.root}']\n"
+            "dance_sampler_card=hw:CARD=Device\ndance_sampler_camera='gst:videotestsrc $(touch here) ! \"x;y\"'\n"
+        )
+
+    def close(self) -> None:
+        self._sshd.close()
+
+    def install(self) -> str:
+        """Install, and tell what has become of the box."""
+        environ = {name: self._sshd.environment[name] for name in ("PATH", "SSH_AUTH_SOCK")}
+        # A program that nobody edits meanwhile; and connections of which none stays for a minute.
+        environ |= {"PYTHONPATH": str(self.box.source), "ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
+        done = deploy_fleet(self._sshd.folder / "home", "install", str(self._inventory), "--json", **environ)
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["boxes"]["login"]["outcome"])
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    found = Workplace(tmp_path)
+    yield found
+    found.close()
+
+
 def test_a_roll_out_stops_at_the_first_box_that_fails_and_goes_on_from_there(fleet: Fleet) -> None:
     before, last_good = fleet.plays(), fleet.boxes["stage"].last_good
     fleet.boxes["stage"].refuses = True
@@ -120,6 +158,7 @@ def test_a_roll_out_stops_at_the_first_box_that_fails_and_goes_on_from_there(fle
     assert fleet.n_trials() == [1, 2, 1]
 
 
+@long
 def test_a_first_box_that_stumbles_later_goes_back_and_no_other_is_touched(fleet: Fleet) -> None:
     before = fleet.plays()
     fleet.boxes["hall"].troubles_later = {"n_restarts": {"model": 1, "sound": 0}}
@@ -239,3 +278,37 @@ def deploy_fleet(home: Path, *arguments: str, **environ: str) -> subprocess.Comp
         text=True,
         check=False,
     )
+
+
+def test_a_box_is_installed_over_ssh(workplace: Workplace) -> None:
+    assert workplace.install() == "installed"
+    assert (workplace.folder / "current/device/default.toml").is_file()
+    assert 'source = "gst:videotestsrc $(touch here) ! \\"x;y\\""' in workplace.config.read_text()
+    assert not list(workplace.box.folder.parent.rglob("here"))
+
+
+@long
+def test_a_box_that_is_up_to_date_is_left_alone_and_an_upgrade_keeps_what_it_knows(workplace: Workplace) -> None:
+    workplace.install()
+    before, config = workplace.box.tree(), workplace.config.read_text()
+    assert workplace.install() == "up to date"
+    after = workplace.box.tree()
+    assert {path for path in before if before[path] != after[path]} == set()
+    workplace.box.change_program("newer")
+    assert workplace.install() == "installed"
+    assert workplace.config.read_text() == config
+    assert len(list((workplace.folder / "releases").iterdir())) == 2
+    assert len(list((workplace.folder / "source").iterdir())) == 1
+
+
+def _let_in(sshd: Sshd, box: Box) -> None:
+    """Let those who log in find the system's commands as fakes, which are the installer's tests'."""
+    given = {
+        "CALLS": box.folder / "calls", "PYTHON_FAKE": box.folder / "bin/python3", "PYTHON_REAL": sys.executable,
+        "HAVE": HAVE, "QUICK": "yes", "FAIL": "",
+    }  # fmt: skip
+    exports = "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in given.items())
+    for program in (box.folder / "bin").iterdir():
+        shebang, _, text = program.read_text().partition("\n")
+        program.write_text(f"{shebang}\n{exports}{text}")
+        (sshd.folder / "bin" / program.name).symlink_to(program)
