@@ -83,8 +83,11 @@ def box(tmp_path: Path) -> Iterator[OffBox]:
 
 
 @pytest.fixture
-def here(box: OffBox, tmp_path: Path) -> Workstation:
-    return Workstation(tmp_path / "studio", box)
+def here(box: OffBox, tmp_path: Path) -> Iterator[Workstation]:
+    made = Workstation(tmp_path / "studio", box)
+    yield made
+    for pid in _sessions(made.work):
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_interrupted_at_several_steps_it_goes_on_from_each(box: OffBox, here: Workstation) -> None:
