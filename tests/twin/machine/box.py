@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from device.box.status_client import LONGEST_ANSWER
 from tests.twin.container.box import NAME, STATE
 from tests.twin.machine.follow import Written
 from tests.twin.machine.guest import Guest
 from tests.twin.machine.image import Image
 from tests.twin.machine.qemu import SOUND_HEAD_BYTES, Drive, Hardware, Machine
-from tests.twin.workbench import Workbench
+from tests.twin.workbench import Workbench, end
 
 PERFORMS_S = 180.0
 """From a start, a return or a press to what comes of it: several times what was seen."""
+SILENT_S = 60.0
+"""A box publishes once a second; one that has not for so long says nothing."""
 SAMPLE_S = 0.1
-SOUND_ROOT = "/sys/bus/usb/devices"
 
 
 class EmulatedBox:
@@ -73,20 +76,36 @@ class EmulatedBox:
         """Switch it on, with changed hardware if asked for; it was off."""
         self.machine = Machine(self.work, replace(self._hardware, **changed), self._folder)
         self.guest = Guest(self.machine, self._key)
-        self.begun_s = time.monotonic()
+        self._said = self._folder / "status.jsonl"
+        self._following: subprocess.Popen[bytes] | None = None
+
+    def hang_up(self) -> None:
+        """Close all connections to it."""
+        self.guest.leave()
+        if self._following is not None:
+            end(self._following)
+            self._following = None
 
     def switch_off(self) -> None:
         """Pull its plug."""
-        self.guest.leave()
+        self.hang_up()
         self.machine.cut_power()
         self.machine.close()
 
     # --- What it says ---
 
     def status(self) -> dict[str, Any]:
-        """What it says of itself; empty while it does not answer."""
+        """What it said of itself last; empty if nothing for a while."""
+        if self._following is None or self._following.poll() is not None:
+            self._said.unlink(missing_ok=True)
+            self._following = self.guest.start("twin-follow", self._said)
+        if not self._said.exists() or time.time() - self._said.stat().st_mtime > SILENT_S:
+            return {}
+        with self._said.open("rb") as said:
+            said.seek(max(0, self._said.stat().st_size - LONGEST_ANSWER))
+            lines = said.read().split(b"\n")
         try:
-            return dict(json.loads(self.guest.ask("twin-ask")))
+            return dict(json.loads(lines[-2])) if len(lines) > 1 else {}
         except ValueError:
             return {}
 

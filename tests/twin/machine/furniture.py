@@ -24,7 +24,7 @@ OWNERS = f"""\
 fps = {FPS}
 
 [audio]
-period = 1024
+period = 4096
 n_periods = 4
 
 [model]
@@ -86,16 +86,23 @@ class _Formats:
 
 PixelFormat = _Formats()
 '''
-# Python alone is fast enough to ask the box again and again; `dance-sampler status` loads a program first.
-ASK = """\
+# What the box says of itself, again and again, from one connection: to ask it anew each time would keep it busy.
+FOLLOW = """\
 #!/usr/bin/python3 -IS
-import socket
+import socket, time
 
-box = socket.socket(socket.AF_UNIX)
-box.settimeout(30)
-box.connect("/run/dance-sampler/status")
-box.sendall(b'{"op": "status"}\\n')
-print(box.makefile().readline(), end="")
+while True:
+    try:
+        box = socket.socket(socket.AF_UNIX)
+        box.settimeout(60)
+        box.connect("/run/dance-sampler/status")
+        box.sendall(b'{"op": "follow"}\\n')
+        for line in box.makefile():
+            print(line, end="", flush=True)
+    except OSError:
+        pass
+    print("{}", flush=True)
+    time.sleep(2)
 """
 # Moves what a camera sees: `twin-dance /dev/videoN SECONDS SPEED...`; says by the machine's clock when it began to move
 # how fast, 0 (not at all) to 3.
@@ -147,7 +154,7 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost dance\n",
 }
 PROGRAMS = {
-    "usr/local/bin/twin-ask": ASK,
+    "usr/local/bin/twin-follow": FOLLOW,
     "usr/local/bin/twin-dance": DANCE,
     "usr/local/bin/twin-led": LED_WATCH,
     "usr/local/bin/twin-press": PRESS,

@@ -62,6 +62,11 @@ class Guest:
         """Run a command line of a shell that may fail, and give its output; empty if nobody answers."""
         return self._ssh(command, timeout_s, None).stdout
 
+    def start(self, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a command that lasts; what it says goes to a file."""
+        self._connect()
+        return self.machine.work.start("ssh", *self._options(), "root@127.0.0.1", command, log=log)
+
     def leave(self) -> None:
         """Close the connection."""
         if self._master is not None:
