@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": Command("trainer.prepare", "list the segments of takes, training and held-out"),
     "check": Command("trainer.check", "look for takes that are silent, clipped, still, covered or shifted"),
     "train": Command("trainer.train", "train a model on takes"),
+    "tune": Command("trainer.tune_command", "search the settings that sound best within what a box can compute"),
     "runs": Command("trainer.runs", "list runs with their figures, or set some side by side"),
     "baseline": Command("trainer.baseline_command", "train the original's way on takes, to set it beside ours"),
     "evaluate": Command("trainer.evaluate", "play held-out takes and print how well sound follows motion"),

@@ -30,7 +30,7 @@ from trainer.spectra_cache import add_cache_arguments, cache_of
 from trainer.training import train
 from trainer.warm_start import Start, open_start
 
-__all__ = ["add_arguments", "chosen_settings", "main", "run_settings", "train"]
+__all__ = ["add_arguments", "chosen_settings", "main", "numbers", "opened_takes", "run_settings", "train"]
 
 SEGMENT_S, N_LATENT = 0.5, 32
 """Unless the user says otherwise."""
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["body", "music"],
         help="body: made to follow the dance where it does not by itself; music: as recorded (body)",
     )
-    argument("--leave-out", type=_numbers, default=[], metavar="N,...", help="takes that are not used")
+    argument("--leave-out", type=numbers, default=[], metavar="N,...", help="takes that are not used")
     argument("--minutes", type=float, metavar="M", help="train no longer; the learning rate falls over this time")
     argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
@@ -120,7 +120,8 @@ def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | 
     )
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Read numbers with commas between them."""
     return [int(number) for number in text.split(",")]
 
 

@@ -59,6 +59,8 @@ def train(
     start: Start | None = None,
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
     cache: SpectraCache | None = None,
+    *,
+    is_checked: bool = False,
 ) -> dict[str, float]:
     """Train, or go on with, a run.
 
@@ -74,6 +76,8 @@ def train(
         What may end it early.
     cache : SpectraCache, optional
         Where the spectra of the takes are kept; the user's unless given.
+    is_checked : bool
+        Bad takes were named before.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def train(
     if start is not None:
         check_fit(start, takes, settings)
     check_folder(run_dir, takes, settings, start)
-    checks = [] if (run_dir / SETTINGS).exists() else _warn(takes)
+    checks = [] if is_checked or (run_dir / SETTINGS).exists() else _warn(takes)
     from trainer.backend import tf
     from trainer.dataset import Examples
     from trainer.levels import equalise

@@ -41,7 +41,7 @@ HOMES = {
     "systemd": ("device/edges/service_systemd.py",),
     "soxr": ("device/engine/resampled.py", "trainer/"),
     "ansible": ("deploy/ansible/callback_plugins/",),
-    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm"), ("trainer/",)),
+    **dict.fromkeys(("tensorflow", "keras", "tensorboard", "scipy", "tqdm", "optuna"), ("trainer/",)),
 }
 
 # The core is pure: no clock, threads, processes, files, network or unseeded randomness.
