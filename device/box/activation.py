@@ -23,6 +23,7 @@ from device.models import model_trial
 from device.models.bundles import FACTORY
 from device.models.model_store import switch_current
 from device.models.model_trial import COMMITTED, ROLLED_BACK, TRIAL, WAITING
+from device.store.state import models_folder
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ class Activation:
             return None
         refused = model_trial.problem_at_start(self._state)
         path, is_trial = model_trial.bundle_at_start(self._state)
+        trial = model_trial.trial_of(self._state)
+        if refused is None and trial is not None and not is_trial:
+            refused = models_folder(self._state) / trial.folder, model_trial.UNWRITABLE
         if refused is not None:
             self._path = refused[0]
             self._end(ROLLED_BACK, refused[1])

@@ -109,8 +109,11 @@ def roll_back(state: Path) -> Path:
     return path
 
 
+UNWRITABLE = "its trial cannot be written down: it is tried at a start at which the card can be written to"
+
+
 def problem_at_start(state: Path) -> tuple[Path, str] | None:
-    """Give the model that has a trial before it and is not tried at a start, and why; None if all is well."""
+    """Give the model that has a trial before it and may not be tried at a start, and why; None if all is well."""
     trial = trial_of(state)
     if trial is None:
         return None

@@ -14,6 +14,7 @@ import pytest
 
 from device.box.activation import Activation
 from device.core.bundle import MODEL_FILES
+from device.core.errors import BundleError
 from device.models.bundles import FACTORY
 from device.models.model_store import current_bundle, install_bundle, installed_bundles
 from device.models.model_trial import last_good, trial_of
@@ -166,6 +167,24 @@ def test_a_model_that_was_damaged_before_its_trial_is_said_to_be_taken_back(fold
     assert (said["path"], said["phase"]) == (str(path), "rolled_back")
     assert "changed or damaged" in said["reason"]
     assert trial_of(folder) is None
+
+
+def test_a_trial_that_cannot_be_counted_is_not_begun_which_is_said(
+    folder: Path, bundles: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = install_bundle(bundles / "low", folder, allowed_signers=None, require_signature=False).path
+
+    def fail(_: Path) -> None:
+        raise BundleError("the card cannot be written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("device.models.model_trial.begin", fail)
+        activation = Activation(folder, HEALTH_S, is_fixed=False)
+        assert activation.bundle_at_start() == FACTORY
+    said = activation.said(0.0)
+    assert said is not None
+    assert (said["path"], "cannot be written down" in said["reason"]) == (str(path), True)
+    assert Activation(folder, HEALTH_S, is_fixed=False).bundle_at_start() == path  # the next time
 
 
 @long
