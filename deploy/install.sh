@@ -159,9 +159,12 @@ install_packages() {
     if [ -z "$wheels" ]; then
         apt-get update -qq || die "the package lists cannot be fetched: connect the box to a network"
     fi
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null ||
+    # A box that has wheels may have a network all the same, and no list of packages yet.
+    fetch "${missing[@]}" || { [ -n "$wheels" ] && apt-get update -qq && fetch "${missing[@]}"; } ||
         die "these packages are missing: ${missing[*]}; connect the box to a network, then run this again"
 }
+
+fetch() { apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }
 
 check_python() {
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' ||

@@ -32,9 +32,9 @@ def installs(suite: str) -> Callable[[Stage, bool], str]:
     """Give what installs a suite's box from nothing, then starts it cold, then installs once more."""
 
     def body(stage: Stage, planted: bool) -> str:
-        said = stage.install(suite, _forget_to_enable if planted else None)
-        assert "The dance sampler is installed." in said, said[-300:]
         try:
+            said = stage.install(suite, _forget_to_enable if planted else None)
+            assert "The dance sampler is installed." in said, said[-300:]
             with stage.box(suite) as box:
                 runtime = box.plays()["model"]["runtime"]
                 assert runtime == SUITES[suite], f"it plays with {runtime}"

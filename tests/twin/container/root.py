@@ -66,6 +66,8 @@ def debian_root(work: Workbench, suite: str, packages: tuple[str, ...] = PACKAGE
         work.run("mmdebstrap", "--quiet", "--variant=minbase", include, suite, path, *mirror, timeout_s=900.0)
         # Whoever starts from it is a machine of its own.
         (path / "etc/machine-id").write_text("")
+        (path / "etc/hostname").write_text("box\n")
+        (path / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.1.1 box\n")
 
     return work.cached(f"{suite}-{crc32(' '.join(packages).encode()):08x}", make)
 

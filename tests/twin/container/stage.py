@@ -16,7 +16,7 @@ from tests.twin.container.box import AS_USER, CONFIG, NAME, PINS, Box
 from tests.twin.container.nspawn import Container
 from tests.twin.container.root import Loan, debian_root, layer, lend_network, upper_of
 from tests.twin.results import Check, Found
-from tests.twin.workbench import Workbench
+from tests.twin.workbench import TwinError, Workbench
 
 SUITES = {"bookworm": "tflite-runtime", "trixie": "ai-edge-litert"}
 """And the runtime that each must end up with."""
@@ -63,6 +63,7 @@ class Stage:
     def __init__(self, work: Workbench) -> None:
         self.work = work
         self._installed: dict[str, tuple[Path, ...]] = {}
+        self._failed: set[str] = set()
         self._n_made = 0
 
     @contextmanager
@@ -83,12 +84,14 @@ class Stage:
         self._n_made += 1
         root = layer(self.work, f"box-{self._n_made}", *lower)
         box = Box(self.work, Container(self.work, root, loan, options=options))
+        went_well = False
         try:
             yield box
+            went_well = True
         finally:
             box.container.pull_the_plug()
             subprocess.run(["umount", root], check=True)
-            if keep is not None:
+            if keep is not None and went_well:
                 upper_of(root).rename(keep)
             shutil.rmtree(root.parent)
 
@@ -128,6 +131,8 @@ class Stage:
 
     def installed(self, suite: str) -> tuple[Path, ...]:
         """Give the folders, uppermost first, that are a root with the box installed."""
+        if suite in self._failed:
+            raise TwinError(f"the box could not be installed on {suite}: see there")
         if suite not in self._installed:
             self.install(suite)
         return self._installed[suite]
@@ -147,6 +152,7 @@ class Stage:
             What the installer said.
         """
         base, kept = debian_root(self.work, suite), self.work.folder / f"installed-{suite}"
+        self._failed.add(suite)
         with self.online(base, keep=kept) as box:
             box.prepare()
             checkout = box.copy_checkout()
@@ -155,6 +161,7 @@ class Stage:
             said = self.run_installer(box, suite)
             furnish(box)
             box.container.power_off()
+        self._failed.discard(suite)
         self._installed[suite] = (kept, base)
         return said
 
@@ -173,6 +180,7 @@ class Stage:
 
     def forget(self, suite: str) -> None:
         """Install anew what is asked for next: this one has a fault."""
+        self._failed.discard(suite)
         for folder in self._installed.pop(suite, ())[:1]:
             shutil.rmtree(folder)
 
