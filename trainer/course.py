@@ -27,7 +27,8 @@ class Limits:
     Attributes
     ----------
     minutes : float or None
-        Of training in all, those before an interruption too: the learning rate falls over this time.
+        From the first step to the last, those before an interruption too: the learning rate falls over this time.
+        What comes before and after, reading takes and putting the network together, is not counted.
     patience : int or None
         Epochs in a row in which the held-out error has not fallen: then the learning rate falls within as many, and
         the weights of the best epoch are kept.
@@ -84,14 +85,20 @@ class Course:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits, self._preset, self._clock = limits, preset, clock
-        self._began_s = clock() - spent_s
+        self._before_s = spent_s
+        self._began_s: float | None = None
         self.errors = list(errors)
         self.is_over = False
+
+    def begin(self) -> None:
+        """Let the time run, unless it does."""
+        if self._began_s is None:
+            self._began_s = self._clock()
 
     @property
     def spent_s(self) -> float:
         """Time of training in all."""
-        return self._clock() - self._began_s
+        return self._before_s + (0.0 if self._began_s is None else self._clock() - self._began_s)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -172,6 +179,8 @@ class Watch:
         Over
             The run has no time left.
         """
+        # The first step takes as long as hundreds: the network is put together in it.
+        self._course.begin()
         self.n_steps += n
         self._bar.update(n)
         share = self._course.share(self.n_steps)

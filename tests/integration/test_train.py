@@ -40,6 +40,16 @@ def curves(run: Path) -> Any:
     return logged
 
 
+def weights(path: Path) -> dict[str, Any]:
+    """All arrays of a file of weights."""
+    import h5py
+
+    found: dict[str, Any] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, each: found.update({name: each[()]}) if isinstance(each, h5py.Dataset) else None)
+    return found
+
+
 @pytest.fixture(scope="module")
 def whole(takes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run that nobody disturbed, and what it printed."""
@@ -68,14 +78,10 @@ def test_a_killed_run_goes_on_to_the_same_result(takes: Path, whole: tuple[Path,
     assert finish(takes, cut) == wanted
     # It went on: at most the epoch that was cut is there twice.
     assert 12 <= len(curves(cut).Tensors("held_out/sound")) <= 13
-    import h5py
-
-    with h5py.File(run / "model.weights.h5") as first, h5py.File(cut / "model.weights.h5") as second:
-        names: list[str] = []
-        first.visit(lambda name: names.append(name) if isinstance(first[name], h5py.Dataset) else None)
-        assert names
-        for name in names:
-            np.testing.assert_array_equal(first[name][()], second[name][()], err_msg=name)
+    first, second = (weights(each / "model.weights.h5") for each in (run, cut))
+    assert first
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
 def test_an_interrupted_run_saves_what_it_has_and_says_how_to_go_on(
@@ -127,6 +133,15 @@ def test_a_run_gone_on_with_other_takes_says_what_differs(takes: Path, whole: tu
     declined(2, "seed is 7 there, not 8", "train", "--takes", takes, "--run", whole[0], "--seed", 8)
 
 
+def test_a_pace_that_is_hastened_goes_no_slower_than_its_steps() -> None:
+    from trainer.pace import Pace
+
+    pace = Pace(lambda step: 1.0 - step / 1000.0, 1000)
+    assert float(pace.rate(100)) == pytest.approx(0.9)
+    pace.hasten(0.5)
+    assert [float(pace.rate(step)) for step in (100, 700)] == pytest.approx([0.5, 0.3])
+
+
 def test_patience_keeps_the_best_epoch(takes: Path, tmp_path: Path) -> None:
     """Learning so fast that it soon gets worse."""
     run = tmp_path / "run"
@@ -140,6 +155,9 @@ def test_patience_keeps_the_best_epoch(takes: Path, tmp_path: Path) -> None:
     best = errors.index(min(errors)) + 1
     assert f"epoch {best} was kept" in done.stdout
     assert best < len(errors)
+    kept, trained = (weights(run / name) for name in ("best.weights.h5", "model.weights.h5"))
+    # The levels of the sound were put right after it: in kernel and bias of one layer.
+    assert sum(not np.array_equal(kept[name], trained[name]) for name in kept) == 2
 
 
 def test_only_takes_that_are_there_can_be_left_out(takes: Path, tmp_path: Path) -> None:

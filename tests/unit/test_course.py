@@ -65,6 +65,11 @@ def test_without_limits_nothing_is_hastened() -> None:
 def test_the_share_of_the_time_is_the_least_share_of_the_schedule_and_goes_on_after_an_interruption() -> None:
     clock = Clock(0.0)
     course = Course(Limits(minutes=2), PRESET, spent_s=30.0, clock=clock)
+    clock.now_s = -500.0
+    assert course.share(0) == 0.25, "nothing is counted before the first step"
+    clock.now_s = 0.0
+    course.begin()
+    course.begin()
     shares = []
     for clock.now_s in (0.0, 30.0, 90.0, 900.0):
         shares.append(course.share(1))
