@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     if args.list:
         print("\n".join(f"{each.layer:10} {each.name:28} {each.promise}" for each in checks.values()))
         return 0
+    alone(argv)
     results = Results(planted=set(args.plant or checks) if args.plants or args.plant else None)
     for name in args.layers or names:
         if results.wants(*layers[name].CHECKS):
@@ -89,7 +90,6 @@ def _verdict(results: Results) -> int:
 
 
 if __name__ == "__main__":
-    alone(sys.argv[1:])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line for each check, at once
     try:
         sys.exit(main(sys.argv[1:]))
