@@ -103,16 +103,16 @@ class Examples:
             "spectrum": self._spectra(take, column - (records.shape[1] - 1 - at)),
         }
 
-    def training_batch(self, rows: Indices, batch_size: int, seed: int, number: int) -> Batch:
-        """Batch of a step in training: it depends on nothing but the seed and the step's number.
+    def training_batch(self, rows: Indices, batch_size: int, stream: tuple[int, ...], number: int) -> Batch:
+        """Batch of a step in training: it depends on nothing but the stream's numbers and the step's.
 
         All rows come once, in random order, then all of them in another.
         """
         places = number * batch_size + np.arange(batch_size)
         first, last = int(places[0]) // len(rows), int(places[-1]) // len(rows)
-        order = [shuffled(places[places // len(rows) == n] % len(rows), len(rows), (seed, n))
+        order = [shuffled(places[places // len(rows) == n] % len(rows), len(rows), (*stream, n))
                  for n in range(first, last + 1)]  # fmt: skip
-        return self._varied(rows[np.concatenate(order)], np.random.default_rng([seed, number]))
+        return self._varied(rows[np.concatenate(order)], np.random.default_rng([*stream, number]))
 
     def batches(self, rows: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One epoch in random order; what does not fill a batch is left out."""

@@ -15,14 +15,13 @@ from trainer.dataset import Examples
 from trainer.model import DanceVAE
 from trainer.pace import Pace
 from trainer.read_ahead import ReadAhead
-from trainer.settings import RunSettings
+from trainer.settings import Preset, RunSettings
+from trainer.team import Team
 
 WEIGHT_DECAY = 1e-3
 """Share of each weight that is taken off in a step, times the learning rate (Loshchilov and Hutter, 2019)."""
 ACTIVE_NATS = 0.1
 """A latent is active when it says at least this much on average."""
-
-
 TERMS = ("loss", "sound", "drawn", "loudness", "joint", "motion", "kl", "kl_joint", "tie")
 """Of the loss, kept of every tenth step."""
 
@@ -34,34 +33,37 @@ class Loop:
     ----------
     examples : Examples
     rows : np.ndarray, shape (n,), int64
-        Of the training examples.
+        Of the examples that this process trains on.
     settings : RunSettings
+    team : Team, optional
+        With whom the weights are moved; alone unless given.
 
     Raises
     ------
     TrainingError
         There is nothing to learn in the sound.
+    UsageError
+        The batch cannot be dealt out evenly.
     """
 
-    def __init__(self, examples: Examples, rows: Any, settings: RunSettings) -> None:
+    def __init__(self, examples: Examples, rows: Any, settings: RunSettings, team: Team | None = None) -> None:
         preset = settings.preset
+        self._team = team or Team()
+        self._share = self._team.share_of(preset.batch_size)
         self.steps_per_epoch = preset.n_steps // preset.n_epochs
         self._examples, self._rows, self._settings = examples, rows, settings
-        self._variance = examples.variance(rows)
+        self._variance = self._team.agree(examples.variance(rows))
         if not self._variance > 0:
             raise TrainingError("the takes' sound never changes, it may be silent: record or import takes with sound")
         keras.utils.set_random_seed(settings.seed)
-        self.model = DanceVAE(settings.model)
-        warm_up = min(200, preset.n_steps // 10)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, preset.n_steps - warm_up, warmup_target=preset.learning_rate, warmup_steps=warm_up
-        )
-        self.pace = Pace(schedule, preset.n_steps)
-        self.optimizer: Any = keras.optimizers.AdamW(
-            lambda: self.pace.rate(self.optimizer.iterations), weight_decay=WEIGHT_DECAY, clipnorm=1.0
-        )
-        self.optimizer.build(self.model.trainable_variables)
-        self._step = tf.function(self._train_step)
+        with self._team.scope():
+            self.model = DanceVAE(settings.model)
+            self.pace = Pace(_schedule(preset), preset.n_steps)
+            self.optimizer: Any = TeamAdamW(
+                lambda: self.pace.rate(self.optimizer.iterations), weight_decay=WEIGHT_DECAY, clipnorm=1.0
+            )
+            self.optimizer.build(self.model.trainable_variables)
+        self._step = tf.function(self._team.everywhere(self._train_step))
         self._losses = tf.function(self._look_step)
 
     def epoch(self, epoch: int, bar: Any) -> dict[str, float]:
@@ -95,18 +97,44 @@ class Loop:
 
     def _batch(self, number: int) -> dict[str, Any]:
         """Batch of a step, as the model takes it."""
-        seed, batch_size = self._settings.seed, self._settings.preset.batch_size
-        made = self._examples.training_batch(self._rows, batch_size, seed, number)
-        return {name: tf.constant(value) for name, value in made.items()}
+        made = self._examples.training_batch(self._rows, self._share * self._team.n_local, self._stream, number)
+        return self._team.dealt(made)
+
+    @property
+    def _stream(self) -> tuple[int, ...]:
+        """Numbers that all that is random in batches follows from: each worker has other ones."""
+        seed = self._settings.seed
+        return (seed,) if self._team.n_workers == 1 else (seed, self._team.index)
 
     def _train_step(self, batch: Any, seed: Any) -> Any:
-        noise = tf.random.stateless_normal((3, self._settings.preset.batch_size, self._settings.model.n_latent), seed)
+        preset, n_latent = self._settings.preset, self._settings.model.n_latent
+        noise = self._team.part(tf.random.stateless_normal((3, preset.batch_size, n_latent), seed), self._share)
         with tf.GradientTape() as tape:
-            terms = self.model.losses_of(batch, noise, self._variance, self._settings.loss)
+            terms = self.model.losses_of(batch, noise, self._variance, self._settings.loss, self._team.mean)
         weights = self.model.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(terms["loss"], weights), weights, strict=True))
-        return terms
+        gradients = self._team.mean(tape.gradient(terms["loss"], weights))
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        means = self._team.mean([tf.stack([terms[name] for name in TERMS])])[0]
+        return dict(zip(TERMS, tf.unstack(means), strict=True))
 
     def _look_step(self, batch: Any) -> Any:
         noise = tf.zeros((3, tf.shape(batch["window"])[0], self._settings.model.n_latent))
         return self.model.losses_of(batch, noise, self._variance, self._settings.loss)
+
+
+def _schedule(preset: Preset) -> Any:
+    """A short rise of the learning rate, then a cosine to zero."""
+    warm_up = min(200, preset.n_steps // 10)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, preset.n_steps - warm_up, warmup_target=preset.learning_rate, warmup_steps=warm_up
+    )
+
+
+class TeamAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """Is given the mean of all workers' gradients, so that it clips what one alone would clip.
+
+    Keras' own clips those of each worker, then adds them up.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars

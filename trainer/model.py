@@ -15,6 +15,7 @@ to say: draws that differ in loudness cost.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,12 @@ class DanceVAE(keras.Model):
         return self.sound_decoder([mean + deviation * noise, position])
 
     def losses_of(
-        self, batch: dict[str, Tensor], noise: Tensor, variance: float, weights: LossSettings
+        self,
+        batch: dict[str, Tensor],
+        noise: Tensor,
+        variance: float,
+        weights: LossSettings,
+        over_all: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple,
     ) -> dict[str, Tensor]:
         """All terms of the loss for a batch.
 
@@ -174,6 +180,8 @@ class DanceVAE(keras.Model):
         variance : float
             Of the spectra: errors are shares of it.
         weights : LossSettings
+        over_all : callable
+            Means over this batch to means over those of all workers.
 
         Returns
         -------
@@ -192,7 +200,7 @@ class DanceVAE(keras.Model):
         z_joint = mean_j + deviation_j * noise[2]
         rebuilt = self.sound_decoder([z_joint, position])
         window = self.motion_decoder(z_joint)
-        weight = softness_weight(spectrum, variance, weights.softness)
+        weight = softness_weight(spectrum, variance, weights.softness, over_all)
         kl_motion = kl_nats(mean, deviation)
         terms = {
             "sound": ops.mean(weight * ops.square(expected - spectrum)) / variance,
@@ -282,7 +290,12 @@ def loudness_apart(spectra: list[Tensor]) -> Tensor:
     return ops.mean(ops.var(level, axis=0))
 
 
-def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tensor:
+def softness_weight(
+    spectrum: Tensor,
+    variance: float,
+    softness: float,
+    over_all: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple,
+) -> Tensor:
     """What an error counts, shape (B, 1), mean 1 where the sound is: soft sounds count as more than their share.
 
     Parameters
@@ -292,7 +305,10 @@ def softness_weight(spectrum: Tensor, variance: float, softness: float) -> Tenso
         Of the spectra.
     softness : float
         0: an error is an error; 1: an error is a share of how loud it is just then.
+    over_all : callable
+        See `DanceVAE.losses_of`.
     """
     power = ops.mean(ops.square(spectrum), axis=-1, keepdims=True) / (2.0 * variance)
     weight = ((1.0 + SOFTEST) / (power + SOFTEST)) ** softness
-    return weight * ops.mean(power) / ops.mean(weight * power)
+    loudness, weighted = over_all([ops.mean(power), ops.mean(weight * power)])
+    return weight * loudness / weighted

@@ -12,6 +12,7 @@ from device.core.errors import UsageError
 from device.core.synth import SynthSettings
 from device.store.store import Take
 from trainer.course import Limits
+from trainer.crew import add_worker_arguments, crew_of
 from trainer.prepare import load_takes
 from trainer.run_folder import WEIGHTS, open_takes, read_run
 from trainer.run_story import read_result
@@ -96,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
     add_cache_arguments(parser)
+    add_worker_arguments(parser)
 
 
 def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | None) -> RunSettings:
@@ -177,8 +179,14 @@ def main(args: argparse.Namespace) -> int:
         start = None if args.start is None else open_start(args.start)
         takes = opened_takes(args.takes, args.leave_out)
         settings = chosen_settings(args, takes, start)
+    crew = crew_of(args.workers, settings.preset.batch_size)
+    if crew is not None and (limits.minutes, limits.patience) != (None, None):
+        raise UsageError("--minutes and --patience are for one worker: leave them out, or --workers")
     started_s = time.monotonic()
-    figures = train(takes, args.run, settings, start, limits, cache)
+    figures = train(takes, args.run, settings, start, limits, cache, crew=crew)
+    if not figures:
+        print("trained; the first worker finishes the run")
+        return 0
     print(
         f"trained on {len(takes)} takes in {time.monotonic() - started_s:.0f} s: held-out error {figures['sound']:.3f} "
         f"of the variance, {figures['n_active']} of {settings.model.n_latent} latents active, {figures['kl']:.1f} nats"

@@ -15,6 +15,7 @@ from device.console import until_stopped
 from device.core.errors import TrainingError
 from device.store.store import Take
 from trainer.course import Course, Limits, Over, Watch
+from trainer.crew import Crew
 from trainer.logbook import Logbook
 from trainer.origin import made_with
 from trainer.prepare import Segments, split
@@ -30,13 +31,14 @@ from trainer.run_folder import (
 )
 from trainer.run_story import judge, keep_result, write_readme
 from trainer.settings import HOP_S, RunSettings
+from trainer.spectra_cache import SpectraCache, default_cache
 from trainer.take_checks import TakeCheck, check_take, warn
 from trainer.warm_start import Start, check_fit
+from trainer.worker import Job
 
 if TYPE_CHECKING:
     from trainer.augment import Batch
     from trainer.dataset import Examples
-    from trainer.spectra_cache import SpectraCache
 
 N_HELD_OUT_SEEN = 2048
 LEAST_HELD_OUT = 16
@@ -60,6 +62,7 @@ def train(
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
     cache: SpectraCache | None = None,
     *,
+    crew: Crew | None = None,
     is_checked: bool = False,
 ) -> dict[str, float]:
     """Train, or go on with, a run.
@@ -76,6 +79,8 @@ def train(
         What may end it early.
     cache : SpectraCache, optional
         Where the spectra of the takes are kept; the user's unless given.
+    crew : Crew, optional
+        Who trains; this process alone unless given.
     is_checked : bool
         Bad takes were named before.
 
@@ -83,7 +88,7 @@ def train(
     -------
     dict
         Held-out figures of what was trained: `sound` (mean squared error as a share of the spectra's variance),
-        `kl` in nats, `n_active` latents.
+        `kl` in nats, `n_active` latents. Nothing where another worker finishes the run.
 
     Raises
     ------
@@ -99,6 +104,10 @@ def train(
         check_fit(start, takes, settings)
     check_folder(run_dir, takes, settings, start)
     checks = [] if is_checked or (run_dir / SETTINGS).exists() else _warn(takes)
+    if crew is not None:
+        crew.train(Job(tuple(take.path for take in takes), run_dir, settings, start, cache or default_cache()))
+        if not crew.has_chief:
+            return {}
     from trainer.backend import tf
     from trainer.dataset import Examples
     from trainer.levels import equalise
@@ -186,9 +195,9 @@ class _Run:
 
 def _warn(takes: list[Take]) -> list[TakeCheck]:
     """Name takes that seem bad before anything is learned from them; those are given."""
-    checks = [check_take(take) for take in takes]
-    warn(checks)
-    return [check for check in checks if check.marks]
+    bad = [check for take in takes if (check := check_take(take)).marks]
+    warn(bad)
+    return bad
 
 
 def _keep_picture(run_dir: Path, bad: list[TakeCheck]) -> None:

@@ -97,6 +97,10 @@ def test_a_segment_never_reaches_into_another_take(tmp_path: Path) -> None:
     first_of_second = examples.batch(np.array([takes[0].n_columns]), np.zeros(1, np.float32))
     assert not first_of_second["window"][0, :-1].any()
     assert heard_s(first_of_second["spectrum"][0]) < 0.3
+    # Put together with one that has all of its columns, it still has only its own.
+    both = examples.batch(takes[0].n_columns + np.array([3, 100]), np.zeros(2, np.float32))
+    assert heard_s(both["spectrum"][0]) < 0.3
+    assert both["bands"].any(axis=2).all()
 
 
 def test_half_of_the_windows_are_varied_and_keep_their_motion(tmp_path: Path) -> None:
@@ -140,15 +144,19 @@ def test_an_empty_stage_is_silent(tmp_path: Path) -> None:
 def test_a_batch_depends_on_its_number_alone_and_all_rows_come_once(tmp_path: Path) -> None:
     examples = Examples([make_take(tmp_path, 50.0)], settings())
     rows = np.arange(50, 290)
-    first, again, other, next_ = (examples.training_batch(rows, 60, *key) for key in ((0, 1), (0, 1), (1, 1), (0, 2)))
+    keys = ((0, 1), (0, 1), (1, 1), (0, 2))
+    first, again, other, next_ = (examples.training_batch(rows, 60, (seed,), number) for seed, number in keys)
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
     assert (first["window"] != other["window"]).any()
     assert (first["window"] != next_["window"]).any()
+    with patch("trainer.dataset.shuffled", lambda places, *_: places):
+        varied = [examples.training_batch(rows, 60, (seed,), 1)["window"] for seed in range(2)]
+    assert (varied[0] != varied[1]).any(), "the same order is varied in the same way"
     seen: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []
     with patch.object(Examples, "_varied", lambda _, rows, __: seen.append(rows)):
         for number in range(3):
-            examples.training_batch(rows, 160, 0, number)
+            examples.training_batch(rows, 160, (0,), number)
     passes = np.concatenate(seen).reshape(2, 240)
     for one in passes:
         assert np.array_equal(np.sort(one), rows)

@@ -262,6 +262,23 @@ def test_more_takes_than_the_system_allows_is_one_line() -> None:
         allow_takes(10**12)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_what_was_read_of_a_take_is_given_back(tmp_path: Path) -> None:
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    path = make_take(tmp_path, 1800.0, fps=1.0).path
+    take = Take.open(path)
+    opened = resident_bytes()
+    for second in range(1800):
+        take.sound_at(second * RATE_HZ, (second + 1) * RATE_HZ)
+    read = resident_bytes()
+    take.give_back()
+    assert read - opened > 20e6
+    assert read - resident_bytes() > 20e6
+    np.testing.assert_array_equal(take.sound_at(0, 100), Take.open(path).sound_at(0, 100))
+
+
 def test_memory_does_not_grow_with_the_take(tmp_path: Path) -> None:
     peaks = []
     with patch.object(spectra, "PIECE", 64):
@@ -282,7 +299,7 @@ def test_examples_hold_addresses_not_spectra(tmp_path: Path, cache: SpectraCache
     examples = Examples([take], SETTINGS, cache)
     rows = np.arange(100, 6000)
     for number in range(20):
-        examples.training_batch(rows, 16, 0, number)
+        examples.training_batch(rows, 16, (0,), number)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < take.n_columns * 100
