@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,16 @@ def read_result(run_dir: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is damaged: remove it") from error
 
 
+def figures_of(result: Mapping[str, Any]) -> Figures | None:
+    """Figures of what a run played, as far as this program knows them; None where they could not be measured."""
+    played = result.get("played") or {}
+    known: dict[str, Any] = {field.name: played[field.name] for field in fields(Figures) if field.name in played}
+    try:
+        return Figures(**known)
+    except TypeError:  # one that cannot be missing is
+        return None
+
+
 def write_readme(run_dir: Path) -> None:
     """Tell in `README.md` what a run is, from the files beside it."""
     settings, facts = read_run(run_dir)
@@ -121,10 +132,10 @@ def _state(settings: RunSettings, facts: Mapping[str, Any], result: Mapping[str,
 
 
 def _figures(result: Mapping[str, Any]) -> str:
-    played = result.get("played")
-    if not played:
+    figures = figures_of(result)
+    if figures is None:
         return ""
-    table = format_table({"played": Figures(**played)})
+    table = format_table({"played": figures})
     kept = "\n".join(f"    {line}" for line in table.splitlines() if not line.endswith(" -"))
     return f"Played to the dances that were held out (`trainer evaluate` has more):\n\n{kept}"
 

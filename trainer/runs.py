@@ -14,9 +14,9 @@ from typing import Any
 from device.core.errors import TrainingError
 from trainer.logbook import read_rows
 from trainer.run_folder import SETTINGS, WEIGHTS, flat, read_run
-from trainer.run_story import preset_name, read_result
+from trainer.run_story import figures_of, preset_name, read_result
 from trainer.settings import RunSettings
-from trainer.table import ROWS, Figures, format_table
+from trainer.table import ROWS, format_table
 
 DEPTH = 3
 LISTED = ("loudness_rank_correlation", "pitch_within_semitone", "brightness_rank_correlation", "band_rank_correlation")
@@ -155,7 +155,11 @@ def format_comparison(lines: Sequence[RunLine]) -> str:
         if len(set(values)) > 1:
             rows.append([name, *values])
     parts = [_aligned(rows) if len(rows) > 1 else "no setting differs"]
-    judged = {name: Figures(**line.played) for name, line in zip(names, lines, strict=True) if line.played}
+    judged = {
+        name: figures
+        for name, line in zip(names, lines, strict=True)
+        if (figures := figures_of(line.result)) is not None
+    }
     if judged:
         parts.append(format_table(judged))
     if len({line.judged_on for line in lines}) > 1:

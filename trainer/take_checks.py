@@ -83,6 +83,7 @@ def check_take(take: Take) -> TakeCheck:
     """Look and listen through a take; memory is that of its quantity of motion and its loudness."""
     power, n_clipped = _hear(take)
     quantity, is_burst = _look(take)
+    take.give_back()
     envelopes = envelopes_of(take, quantity, power, POWER_HZ)
     shift = find_shift(envelopes)
     seconds = _by_second(take.times_s - take.times_s[0], quantity)
