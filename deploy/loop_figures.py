@@ -52,8 +52,7 @@ def judge(now: Columns, before: Columns | None, margin: float) -> list[Row]:
         So much worse a figure may be.
     """
     if before is None:
-        name = "loudness_rank_correlation"
-        return [_against_chance(variant, now, name, margin) for variant in MODEL_FILES]
+        return [row for variant in MODEL_FILES for row in _first(variant, now, margin)]
     return [row for variant in MODEL_FILES for row in _compare(variant, now[variant], before[variant], margin)]
 
 
@@ -76,10 +75,12 @@ def why_not(rows: list[Row], margin: float) -> str:
     return f"beyond the margin of {margin:g}: {readable('; '.join(fallen))}" if fallen else ""
 
 
-def _against_chance(variant: str, now: Columns, name: str, margin: float) -> Row:
+def _first(variant: str, now: Columns, margin: float) -> list[Row]:
+    """Compare the first figure with chance; show the others."""
+    name, *_ = SHARES
     chance, found = _value(now[_CHANCE], name), _value(now[variant], name)
     holds = found is not None and (chance is None or found > chance + margin)
-    return Row(SHARES[name], variant, chance, found, holds)
+    return [Row(SHARES[name], variant, chance, found, holds), *_compare(variant, now[variant], {}, margin)[1:]]
 
 
 def _compare(variant: str, now: Mapping[str, Any], before: Mapping[str, Any], margin: float) -> list[Row]:

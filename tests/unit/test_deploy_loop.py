@@ -134,6 +134,7 @@ def test_a_first_bundle_that_follows_nothing_is_not_pushed(studio: Studio) -> No
     code, said = studio.loop("--yes")
     assert (code, studio.pushed()) == (1, 0)
     assert "loudness rank correlation (f16) 0.100 to 0.120" in said
+    assert "band rank correlation, f16                  -    0.120" in said  # what cannot be compared is shown
 
 
 def test_nothing_is_pushed_unasked(studio: Studio) -> None:
