@@ -21,7 +21,8 @@ from trainer.take_pictures import draw
 
 FPS = 50.0
 STILL_S = 1.0
-DANCES = ("60_05", "61_07")
+DANCES = ("60_01", "61_07")
+"""The first fits the sound of the second best 1.6 s later, and clearly: only its quarters do not agree on that."""
 Sound = npt.NDArray[np.float32]
 
 
@@ -68,12 +69,17 @@ def test_a_dance_to_the_music_of_another_is_not_called_shifted(tmp_path: Path, d
     assert check.marks == []
 
 
+def accented(times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Two beats a second, the first of every three a little stronger."""
+    accent = np.where(np.floor(2 * times_s) % 3 == 0, 1.25, 1.0)
+    return np.asarray(accent * np.clip(np.sin(2 * np.pi * 2 * times_s), 0, 1))
+
+
 @pytest.mark.parametrize("late_s", [0.1, 0.25, 0.5])
 def test_a_beat_that_the_dancer_keeps_at_some_phase_is_not_called_shifted(tmp_path: Path, late_s: float) -> None:
-    """Hands are fastest between the beats: that is dancing, and fits as well one beat later."""
+    """Hands are fastest between the beats, most on the first of a bar: that is dancing, and all bars agree on it."""
     times_s = np.arange(1500) / FPS
-    quantity = np.clip(np.sin(2 * np.pi * 2 * times_s), 0, 1) * (1 + 0.3 * np.sin(2 * np.pi * 0.07 * times_s))
-    beat = np.clip(np.sin(2 * np.pi * 2 * (times_s - late_s)), 0, 1) ** 4
+    quantity, beat = (accented(times_s), accented(times_s - late_s) ** 4)
     check = check_take(Take.open(write_take(tmp_path, quantity, tone(beat, times_s))))
     assert check.figures.sound_late_s is None
     assert check.marks == []
