@@ -22,6 +22,8 @@ from device.core.errors import UsageError
 FOLDER = Path(__file__).parent / "ansible"
 """Of the playbooks."""
 N_AT_ONCE = 20
+NO_WORDS = "non-zero return code"
+"""What Ansible says of a command that failed."""
 OK, FAILED, UNREACHABLE, START, SKIPPED = "ok", "failed", "unreachable", "start", "skipped"
 
 
@@ -52,8 +54,9 @@ class Event:
 
     @property
     def why(self) -> str:
-        """The line that says why a task failed, as a command of ours wrote it, or as Ansible did."""
-        return last_line(self.stderr).removeprefix("deploy: ") or readable(self.msg) or last_line(self.stdout)
+        """The line that says why a task failed, as what it ran said, or as Ansible did."""
+        said = last_line(self.stderr).removeprefix("deploy: ") or last_line(self.stdout)
+        return said if said and self.msg in ("", NO_WORDS) else readable(self.msg) or said
 
     @property
     def answer(self) -> dict[str, Any]:

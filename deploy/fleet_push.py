@@ -147,8 +147,8 @@ class Told:
         why = why or "Ansible failed, and named no box"
         if not self._is_begun:
             return f"no box was changed: {why}; mend that, or leave it out with --limit '{self._without_failed()}'"
-        n_play = self._count(PLAYS) + self._count(PLAYED)
-        parts = [f"{n_play} of {_boxes(len(self.outcomes))} {_verb(n_play, 'play')} {self._model}"]
+        n, n_play = len(self.outcomes), self._count(PLAYS) + self._count(PLAYED)
+        parts = [f"{n_play} of {_boxes(n)} {'plays' if 1 in (n, n_play) else 'play'} {self._model}"]
         for outcome, words in ((WAITS, "to try it yet"), (UNTOUCHED, "not touched")):
             hosts = [host for host, found in self.outcomes.items() if found == outcome]
             parts += [f"{words}: {_named(hosts)}"] if hosts else []

@@ -28,7 +28,8 @@ GONE_S = 60.0
 """So long a box may not answer: a network is not always there."""
 PATIENCE_S = 900.0
 """So long the trial is waited for, as while a take is recorded."""
-MOST_XRUNS_PER_MINUTE = 10.0
+MOST_XRUNS_PER_MINUTE, USUAL_FACTOR = 10.0, 2.0
+"""So many underruns beside so many times the usual: a box that stumbles anyway is no fault of its model."""
 UNDER_WAY = ("waiting", "trial")
 
 Answer = Mapping[str, Any]
@@ -243,7 +244,8 @@ def find_problem(first: Answer, now: Answer, played_s: float) -> str:
     if isinstance(missing, Mapping) and "model" in missing:
         return readable(missing["model"])
     n_xruns = _number(now, "n_xruns") - _number(first, "n_xruns")
-    if n_xruns > MOST_XRUNS_PER_MINUTE * max(played_s / 60.0, 1.0):
+    usual_per_s = _number(first, "n_xruns") / max(_number(first, "uptime_s"), 1.0)
+    if n_xruns > MOST_XRUNS_PER_MINUTE * max(played_s / 60.0, 1.0) + USUAL_FACTOR * usual_per_s * played_s:
         return f"{n_xruns:.0f} underruns"
     return ""
 

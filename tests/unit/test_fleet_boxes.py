@@ -37,6 +37,8 @@ def test_events_are_read_and_what_else_is_written_is_none() -> None:
     event = read_event(line)
     assert event == Event("failed", "hall", "push", stderr="x\ndeploy: hall: no\n")
     assert (event.why, event.answer) == ("hall: no", {})
+    assert Event("failed", "hall", "", msg="non-zero return code", stdout="a\nb\n").why == "b"
+    assert Event("failed", "hall", "", msg="'x' is undefined", stderr="a warning").why == "'x' is undefined"
     for other in (b"", b"[WARNING]: x", b"3", b"{}", b'{"event": "ok", "host": "a", "tags": 3}', b"[" * 100_000):
         assert read_event(other) is None
 

@@ -128,6 +128,12 @@ def test_what_is_none_of_the_models_business_takes_nothing_back(news: dict[str, 
     assert find_problem(GOOD, {**GOOD, **news}, 10.0) == ""
 
 
+def test_a_box_that_stumbles_anyway_blames_no_model() -> None:
+    first = {**GOOD, "n_xruns": 300}  # three a second, all the time
+    assert find_problem(first, {**first, "n_xruns": 300 + 60}, 10.0) == ""
+    assert find_problem(first, {**first, "n_xruns": 300 + 80}, 10.0) == "80 underruns"
+
+
 def test_a_network_that_is_away_for_a_moment_is_waited_for() -> None:
     gone = BoxError("box: it cannot be reached")
     watched, clock = watch(Answers(GOOD, gone, gone, GOOD))
