@@ -21,7 +21,7 @@ from trainer.train import run_settings
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory) -> list[Take]:
-    return list_takes(make_takes(tmp_path_factory.mktemp("takes")))
+    return list_takes(make_takes(tmp_path_factory.mktemp("takes"), 3))
 
 
 def make_run(folder: Path, takes: list[Take], settings: RunSettings, loudness: float | None) -> None:
@@ -37,11 +37,13 @@ def make_run(folder: Path, takes: list[Take], settings: RunSettings, loudness: f
 
 @pytest.fixture
 def runs(takes: list[Take], tmp_path: Path) -> Path:
+    others, takes = takes[1:], takes[:2]
     chosen = run_settings(takes, TINY)
     folder = tmp_path / "runs"
     make_run(folder / "a", takes, chosen, 0.9)
     make_run(folder / "deeper" / "b", takes, run_settings(takes, replace(TINY, n_hidden=64), n_latent=8), 0.95)
-    make_run(folder / "other", takes[:1], chosen, 0.8)
+    make_run(folder / "other", others, chosen, 0.8)
+    make_run(folder / "part", takes, run_settings(takes, TINY, held_out=0.3), None)
     make_run(folder / "unfinished", takes, chosen, None)
     (folder / "damaged").mkdir()
     (folder / "damaged" / "run.json").write_text("{")
@@ -57,7 +59,7 @@ def lines_of(*words: object) -> list[list[str]]:
 def test_runs_are_listed_with_their_figures_and_their_state(runs: Path) -> None:
     head, *lines = lines_of(runs)
     found = {Path(line[0]).name: dict(zip(head, line, strict=False)) for line in lines}
-    assert set(found) == {"a", "b", "other", "unfinished", "damaged"}
+    assert set(found) == {"a", "b", "other", "part", "unfinished", "damaged"}
     assert found["a"]["state"] == "finished"
     assert found["a"]["error"] == "0.250"
     assert [found[name]["loudness"] for name in ("a", "b", "other")] == ["0.900", "0.950", "0.800"]
@@ -71,7 +73,7 @@ def test_what_was_judged_on_the_same_is_told_from_what_was_not(runs: Path) -> No
     told: Any = json.loads(command("runs", runs, "--json").stdout)
     on = {Path(run["run"]).name: run["judged_on"] for run in told["runs"]}
     assert on["a"] == on["b"] == on["unfinished"]
-    assert on["other"] not in (on["a"], on["damaged"])
+    assert len({on[name] for name in ("a", "other", "part", "damaged")}) == 4
     assert {run["result"].get("played", {}).get("loudness_rank_correlation") for run in told["runs"]} == {
         0.9, 0.95, 0.8, None
     }  # fmt: skip
