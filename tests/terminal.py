@@ -15,11 +15,12 @@ from pathlib import Path
 PATIENCE_S = 60.0
 CTRL_C = "\x03"
 _TAKE_IT = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-"""Only where the terminal is its session's own, Ctrl-C is a signal."""
+"""Only where the terminal is its session's own, Ctrl-C is a signal; who was started in the background ignores it."""
 
 
 class Terminal:

@@ -55,8 +55,9 @@ class Workstation:
         }
 
     def start(self, *options: str) -> subprocess.Popen[str]:
+        # Tests that run in the background ignore SIGINT, and who is started by them.
         return subprocess.Popen(
-            [*self._command, *options], cwd=self.folder, env=self._environment,
+            ["env", "--default-signal=INT", *self._command, *options], cwd=self.folder, env=self._environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
