@@ -1,9 +1,9 @@
 """`trainer train --workers`: the processes that train one model together, started here or found in TF_CONFIG.
 
-TF_CONFIG is TensorFlow's own way to say who takes part, and which of them this is; Slurm, Kubernetes or a loop over SSH
-set it and start the same command everywhere. Without it all workers are processes on this machine. Either way the
-training is done by child processes, so that this one can say in one line what became of them; then the first worker's
-parent finishes the run as one alone would.
+TF_CONFIG is how TensorFlow is told who takes part, and which of them this is; Slurm, Kubernetes or a loop over SSH
+set it and start the same command everywhere. Without it all workers are on this machine; a machine with several GPUs
+is one worker, which has a copy of the model on each. In any case the training is done by child processes, so that this
+one can say in one line what became of them; then the parent of the first worker finishes the run as one alone would.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from device.core.errors import TrainingError, UsageError
@@ -25,6 +26,7 @@ from device.store.store import Take
 from trainer.worker import Job, share_of, work
 
 MOST_WORKERS = 64
+GPUS = Path("/proc/driver/nvidia/gpus")
 END_S = 5.0
 """A worker that was told to end is killed after this."""
 
@@ -111,8 +113,8 @@ def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         default="auto",
         metavar="N",
-        help="processes on this machine that train together; auto: one, with all of its processors and GPUs, or those "
-        "that TF_CONFIG names (%(default)s)",
+        help="processes on this machine that train together; auto: one, with all processors and GPUs, or those that "
+        "TF_CONFIG names (%(default)s)",
     )
 
 
@@ -128,6 +130,8 @@ def crew_of(workers: str, batch_size: int) -> Crew | None:
         crew = _named(os.environ["TF_CONFIG"])
         if workers not in ("auto", str(len(crew.addresses))):
             raise UsageError(f"--workers {workers}, but TF_CONFIG names {len(crew.addresses)}: leave one of them out")
+    elif workers == "auto" and n_gpus() > 1:
+        return _here("1")
     elif workers in ("auto", "1"):
         return None
     else:
@@ -135,6 +139,11 @@ def crew_of(workers: str, batch_size: int) -> Crew | None:
     if batch_size % len(crew.addresses):
         raise UsageError(f"a batch of {batch_size} cannot be dealt out to {len(crew.addresses)} workers: use 2, 4 or 8")
     return crew if len(crew.addresses) > 1 else None
+
+
+def n_gpus() -> int:
+    """NVIDIA's graphics cards in this machine, found without TensorFlow, which takes seconds to load."""
+    return len(list(GPUS.iterdir())) if GPUS.is_dir() else 0
 
 
 def _here(workers: str) -> Crew:

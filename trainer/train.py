@@ -181,7 +181,7 @@ def main(args: argparse.Namespace) -> int:
         settings = chosen_settings(args, takes, start)
     crew = crew_of(args.workers, settings.preset.batch_size)
     if crew is not None and (limits.minutes, limits.patience) != (None, None):
-        raise UsageError("--minutes and --patience are for one worker: leave them out, or --workers")
+        raise UsageError("--minutes and --patience are for one worker: leave them out, or give --workers 1")
     started_s = time.monotonic()
     figures = train(takes, args.run, settings, start, limits, cache, crew=crew)
     if not figures:

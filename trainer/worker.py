@@ -126,12 +126,14 @@ def _train(job: Job, index: int) -> None:
 
 
 def _open_team(index: int) -> Team:
-    """Meet the other workers."""
+    """Meet the other workers; one alone has a copy of the model on each of its GPUs."""
     from trainer.backend import tf
     from trainer.team import Team
 
     n_workers = len(json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"])
     tf.config.experimental.enable_op_determinism()
+    if n_workers == 1:
+        return Team(tf.distribute.MirroredStrategy())
     return Team(tf.distribute.MultiWorkerMirroredStrategy(), index, n_workers)
 
 

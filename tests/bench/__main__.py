@@ -22,6 +22,7 @@ from tests.bench.peers import measure_peers
 from tests.bench.results import Others, body, describe_bundle, machine, page
 from tests.bench.scale import measure_scale
 from tests.bench.training import measure_training
+from tests.bench.workers import measure_workers
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "macs": measure_macs,
     "training": measure_training,
     "scale": measure_scale,
+    "workers": measure_workers,
 }
 """In the order in which they are measured and shown."""
 

@@ -52,6 +52,8 @@ class Effort:
         Of takes that are trained on, from least to most.
     scale_steps : int
         Of each epoch of those trainings.
+    workers : tuple of int
+        That train together.
     """
 
     n_frames: int = 2000
@@ -72,6 +74,7 @@ class Effort:
     layout_s: float = 3.0
     scale_hours: tuple[float, ...] = (1 / 6, 1.0, 10.0)
     scale_steps: int = 300
+    workers: tuple[int, ...] = (1, 2)
 
 
 @dataclass(frozen=True)

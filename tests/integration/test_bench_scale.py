@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.bench import scale
 from tests.bench.bench import CLIP, Effort, Show, open_bench
 from tests.bench.scale import Row, describe, measure_scale, run_watched, worked_out
 from tests.bench.scale_takes import make_scale_takes
+from tests.bench.workers import measure_run, measure_workers
+from tests.long import long
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -44,6 +47,37 @@ def test_a_length_is_measured_and_a_hundred_hours_are_worked_out() -> None:
     assert 200 < peak_mb < 3000
     assert 0.1 < steps_per_s < 1000
     assert 0 <= waiting <= 100
+
+
+SCRIPT = """
+import sys
+from trainer import settings
+from trainer.__main__ import COMMANDS
+from device.cli import run
+
+settings.PRESETS["quick"] = settings.Preset(n_steps=12, batch_size=16, n_hidden=32, n_filters=8, n_epochs=3)
+sys.exit(run("trainer", "", COMMANDS, sys.argv[1:]))
+"""
+
+
+@long
+@pytest.mark.timeout(600)
+def test_one_worker_and_two_are_measured() -> None:
+    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, takes_s=40.0))
+    lines = measure_workers(bench, (sys.executable, "-c", SCRIPT)).text.splitlines()
+    rows = [list(map(float, line.split("|")[1:-1])) for line in lines[2:]]
+    assert [row[0] for row in rows] == [1, 2]
+    for _, steps_per_s, error, training_s, rest_s in rows:
+        assert 0.01 < steps_per_s < 1000
+        assert 0 < error < 100
+        assert training_s > 0
+        assert rest_s > 0
+
+
+def test_a_run_with_workers_that_fails_is_one_line(tmp_path: Path) -> None:
+    fails = (sys.executable, "-c", "import sys; print('no such dance', file=sys.stderr); sys.exit(3)")
+    with pytest.raises(DanceSamplerError, match=r"exit code 3 \(no such dance\)"):
+        measure_run(tmp_path, tmp_path / "work", 2, fails)
 
 
 def test_what_is_worked_out_grows_with_the_hours_alone() -> None:

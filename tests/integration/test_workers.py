@@ -18,6 +18,7 @@ import pytest
 from device.core.errors import UsageError
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter
+from tests.eventually import eventually
 from tests.long import long
 from trainer.crew import crew_of
 from trainer.prepare import Segments
@@ -112,8 +113,11 @@ def script(folder: Path, n_steps: int, n_epochs: int) -> Path:
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
     checkpoint = run / "checkpoints" / "checkpoint"
-    while process.poll() is None and not (checkpoint.exists() and "ckpt-2" in checkpoint.read_text()):
-        pass
+    eventually(
+        lambda: process.poll() is not None or (checkpoint.exists() and "ckpt-2" in checkpoint.read_text()),
+        "a second checkpoint",
+        300.0,
+    )
     assert process.poll() is None, process.communicate()
 
 
@@ -222,6 +226,32 @@ def test_wrong_use_is_said(monkeypatch: pytest.MonkeyPatch, workers: str, config
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UsageError, match=says):
         crew_of(workers, 64)
+
+
+def test_a_machine_with_several_gpus_is_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr("trainer.crew.GPUS", tmp_path)
+    (tmp_path / "0000:01:00.0").mkdir()
+    assert crew_of("auto", 64) is None
+    (tmp_path / "0000:02:00.0").mkdir()
+    crew = crew_of("auto", 64)
+    assert crew is not None
+    assert (len(crew.addresses), crew.indices, crew.has_chief) == (1, [0], True)
+    assert crew_of("1", 64) is None
+
+
+@long
+def test_a_worker_with_all_its_gpus_trains_as_one_alone(takes: Path, tmp_path: Path) -> None:
+    """Where there are none, its copy of the model is on the processor."""
+    (tmp_path / "gpus" / "0").mkdir(parents=True)
+    (tmp_path / "gpus" / "1").mkdir()
+    path = script(tmp_path, 48, 4)
+    gpus = f"from pathlib import Path\nfrom trainer import crew\ncrew.GPUS = Path({str(tmp_path / 'gpus')!r})\n"
+    path.write_text(gpus + path.read_text())
+    out, err = train(path, takes, tmp_path / "run").communicate(timeout=300)
+    assert err == ""
+    assert held_out_error(out) > 0
+    assert len((tmp_path / "run" / "curves.csv").read_text().splitlines()) == 5
 
 
 def test_who_trains_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
