@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ PERFORMS_S = 180.0
 """From a start, a return or a press to what comes of it: several times what was seen."""
 SILENT_S = 60.0
 """A box publishes once a second; one that has not for so long says nothing."""
-SAMPLE_S = 0.1
 
 
 class EmulatedBox:
@@ -109,8 +106,10 @@ class EmulatedBox:
         except ValueError:
             return {}
 
-    def until(self, what: str, holds: Callable[[dict[str, Any]], object], patience_s: float = PERFORMS_S) -> float:
-        """Wait until what it says of itself fulfils a condition, and give how long that took, in seconds.
+    def until(
+        self, what: str, holds: Callable[[dict[str, Any]], object], patience_s: float = PERFORMS_S
+    ) -> dict[str, Any]:
+        """Wait until what it says of itself fulfils a condition, and give that.
 
         Raises
         ------
@@ -125,16 +124,17 @@ class EmulatedBox:
             return bool(said) and bool(holds(said))
 
         try:
-            return self.work.eventually(look, what, patience_s)
+            self.work.eventually(look, what, patience_s)
         except AssertionError as error:
             shown = {key: said.get(key) for key in ("state", "safe", "take", "missing", "fps")}
             raise AssertionError(f"{error}; instead {shown}; {self.log(4)}") from error
+        return said
 
-    def until_state(self, *names: str, patience_s: float = PERFORMS_S) -> float:
+    def until_state(self, *names: str, patience_s: float = PERFORMS_S) -> None:
         """Wait until it is in one of these states."""
-        return self.until(f"the box is {' or '.join(names)}", lambda said: said["state"] in names, patience_s)
+        self.until(f"the box is {' or '.join(names)}", lambda said: said["state"] in names, patience_s)
 
-    def performs(self, patience_s: float = PERFORMS_S) -> float:
+    def performs(self, patience_s: float = PERFORMS_S) -> dict[str, Any]:
         """Wait until it performs, and lacks nothing."""
         return self.until(
             "the box performs",
@@ -175,31 +175,29 @@ class EmulatedBox:
         left: npt.NDArray[np.int16] = np.array(data[: len(data) // 2 * 2].reshape(-1, 2)[round(48_000 * begin_s) :, 0])
         return left
 
-    @contextmanager
-    def watching_the_card(self) -> Iterator[list[Written]]:
-        """Note how much its card has played, by the machine's own clock."""
-        seen: list[Written] = []
-        ahead_s = self._clock_s()
-        over = threading.Event()
+    def dance(
+        self, camera: str, seconds: float, speeds: Sequence[int]
+    ) -> tuple[list[tuple[float, int]], list[Written]]:
+        """Have what a camera shows move, each speed for so long, by the machine's clock.
 
-        def look() -> None:
-            while not over.wait(SAMPLE_S):
-                seen.append(Written(time.monotonic() - ahead_s, round(48_000 * self.machine.played_s())))
+        Returns
+        -------
+        moves : list of (float, int)
+            When, and how fast; twice a second.
+        written : list of Written
+            How much its card had played then.
+        """
+        moves, written = [], []
+        for line in self.guest.lines(f"twin-dance {camera} {seconds:.0f} {' '.join(map(str, speeds))}"):
+            time_s, speed = line.split()
+            moves.append((float(time_s), int(speed)))
+            written.append(Written(float(time_s), round(48_000 * self.machine.played_s())))
+        return moves, written
 
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            yield seen
-        finally:
-            over.set()
-            watcher.join()
+    def clock_s(self) -> float:
+        """Read the machine's clock: since its start, in seconds."""
+        return float(self.guest.run("cut -d' ' -f1 /proc/uptime"))
 
-    def _clock_s(self) -> float:
-        """How far this machine's clock is ahead of the emulated one's, in seconds: both go at the same rate."""
-        found = []
-        for _ in range(5):
-            asked_s = time.monotonic()
-            there_s = float(self.guest.run("cut -d' ' -f1 /proc/uptime"))
-            found.append((time.monotonic() - asked_s, asked_s - there_s))
-        took_s, ahead_s = min(found)
-        return ahead_s + 0.5 * took_s
+    def since_s(self, begun_s: float) -> float:
+        """How long it took from a time on until it was in the state in which it is, by its own clock."""
+        return max(0.0, self.clock_s() - float(self.status()["since_s"]) - begun_s)

@@ -104,7 +104,7 @@ while True:
     print("{}", flush=True)
     time.sleep(2)
 """
-# Moves what a camera sees: `twin-dance /dev/videoN SECONDS SPEED...`; says by the machine's clock when it began to move
+# Moves what a camera sees: `twin-dance /dev/videoN SECONDS SPEED...`; says every half second, by the machine's clock,
 # how fast, 0 (not at all) to 3.
 DANCE = """\
 #!/bin/sh
@@ -113,11 +113,15 @@ shift 2
 v4l2-ctl -d "$camera" -c osd_text_mode=2
 for speed; do
     v4l2-ctl -d "$camera" -c horizontal_movement=$((3 + speed)) || exit 1
-    echo "$(cut -d' ' -f1 /proc/uptime) $speed"
-    sleep "$seconds"
+    beats=$((2 * seconds))
+    while [ $beats -gt 0 ]; do
+        read now rest </proc/uptime
+        echo "$now $speed"
+        sleep 0.5
+        beats=$((beats - 1))
+    done
 done
 v4l2-ctl -d "$camera" -c horizontal_movement=3
-echo "$(cut -d' ' -f1 /proc/uptime) 0"
 """
 # Two seconds of what the LED does, as shares of the time in which it is lit, half a second each.
 LED_WATCH = f"""\
@@ -151,6 +155,8 @@ FILES = {
     "etc/systemd/system/dance-sampler.service.d/twin.conf": DROP_IN,
     "etc/systemd/system/twin-pins.service": PINS_UNIT,
     "etc/hostname": "dance\n",
+    # Its owner's patience is not an attack, however slow it is.
+    "etc/ssh/sshd_config.d/twin.conf": "PerSourcePenalties no\nLoginGraceTime 600\n",
     "etc/hosts": "127.0.0.1 localhost dance\n",
 }
 PROGRAMS = {

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.twin.machine.qemu import Machine
-from tests.twin.workbench import TwinError, end
+from tests.twin.workbench import POLL_S, TwinError, end
 
 BOOT_S = 240.0
 """From the switch to SSH: twice what was ever seen."""
-COMMAND_S = 120.0
+COMMAND_S = 300.0
 LOST = 255
 """Exit status of ssh itself."""
 
@@ -62,6 +64,16 @@ class Guest:
         """Run a command line of a shell that may fail, and give its output; empty if nobody answers."""
         return self._ssh(command, timeout_s, None).stdout
 
+    def lines(self, command: str) -> Iterator[str]:
+        """Run a command line of a shell, and give each line of its output as soon as it is there."""
+        self._connect()
+        asked = ["ssh", *self._options(), "root@127.0.0.1", command]
+        with subprocess.Popen(asked, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield from process.stdout or ()
+            finally:
+                process.terminate()
+
     def start(self, command: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a command that lasts; what it says goes to a file."""
         self._connect()
@@ -76,11 +88,12 @@ class Guest:
     def _can_log_in(self) -> bool:
         if not self.machine.is_on:
             raise TwinError(f"the machine is off: {self.machine.console} says why")
-        return self._ssh("true", 30.0, None).returncode == 0
+        return self._connect()
 
     def _ssh(self, command: str, timeout_s: float, stdin: str | None) -> subprocess.CompletedProcess[str]:
-        self._connect()
-        asked = ["ssh", *self._options(), "-o", "ControlMaster=no", "root@127.0.0.1", command]
+        asked = ["ssh", *self._options(), "root@127.0.0.1", command]
+        if not self._connect():
+            return subprocess.CompletedProcess(asked, LOST, "", "no connection")
         try:
             return subprocess.run(
                 asked, timeout=timeout_s, text=True, check=False, capture_output=True, input=stdin or "",
@@ -88,13 +101,19 @@ class Guest:
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(asked, LOST, "", f"no answer within {timeout_s:.0f} s")
 
-    def _connect(self) -> None:
-        """See that there is a connection that commands can share."""
+    def _connect(self, patience_s: float = BOOT_S) -> bool:
+        """See that there is a connection that commands can share; False if none comes about."""
         if self._master is None or self._master.poll() is not None:
             log = self.machine.folder / "ssh.log"
             asked = ["ssh", *self._options(), "-o", "ControlMaster=yes", "-N", "root@127.0.0.1"]
             self._socket.unlink(missing_ok=True)
             self._master = self.machine.work.start(*asked, log=log)
+        until_s = time.monotonic() + patience_s
+        while not self._socket.exists():
+            if self._master.poll() is not None or time.monotonic() > until_s:
+                return False
+            time.sleep(POLL_S)
+        return True
 
     @property
     def _socket(self) -> Path:
@@ -108,8 +127,8 @@ class Guest:
             "UserKnownHostsFile": "/dev/null",
             "StrictHostKeyChecking": "no",
             "BatchMode": "yes",
-            "ConnectTimeout": "20",
-            "ServerAliveInterval": "10",
+            "ConnectTimeout": "240",
+            "ServerAliveInterval": "60",
             "LogLevel": "ERROR",
         }
         return ["-F", "/dev/null", "-p", str(self.machine.port)] + [

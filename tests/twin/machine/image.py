@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import sys
 import tarfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,7 +208,10 @@ def _tidy(root: Path) -> None:
     for name in ("etc/apt/apt.conf.d/99lent", "etc/pip.conf"):
         (root / name).unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text("")
-    (root / "etc/machine-id").write_text("uninitialized\n")
+    # A box that has been started before: the first start of a system updates what its packages have brought.
+    (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+    for name in ("etc/.updated", "var/.updated"):
+        (root / name).touch()
 
 
 def _the_one(folder: Path, stem: str) -> Path:
