@@ -227,6 +227,27 @@ def test_hosts_are_boxes_as_ssh_knows_them(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_box_is_installed_over_ssh(workplace: Workplace) -> None:
+    assert workplace.install() == "installed"
+    assert (workplace.folder / "current/device/default.toml").is_file()
+    assert 'source = "gst:videotestsrc $(touch here) ! \\"x;y\\""' in workplace.config.read_text()
+    assert not list(workplace.box.folder.parent.rglob("here"))
+
+
+@long
+def test_a_box_that_is_up_to_date_is_left_alone_and_an_upgrade_keeps_what_it_knows(workplace: Workplace) -> None:
+    workplace.install()
+    before, config = workplace.box.tree(), workplace.config.read_text()
+    assert workplace.install() == "up to date"
+    after = workplace.box.tree()
+    assert {path for path in before if before[path] != after[path]} == set()
+    workplace.box.change_program("newer")
+    assert workplace.install() == "installed"
+    assert workplace.config.read_text() == config
+    assert len(list((workplace.folder / "releases").iterdir())) == 2
+    assert len(list((workplace.folder / "source").iterdir())) == 1
+
+
 def test_the_playbooks_are_as_ansible_wants_them() -> None:
     lint = Path(sys.executable).with_name("ansible-lint")
     done = subprocess.run(
