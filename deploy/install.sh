@@ -144,7 +144,7 @@ on_pi() { [[ $(uname -r) == *rpi* ]]; }
 
 install_packages() {
     local names=(openssh-client python3 python3-venv libasound2) missing=() name have
-    [ -n "$wheels" ] || names+=(gcc pkg-config python3-dev libasound2-dev libsystemd-dev)
+    ! builds_packages || names+=(gcc pkg-config python3-dev libasound2-dev libsystemd-dev)
     ! on_pi || names+=(python3-picamera2 python3-lgpio)
     [[ "${setup_options[*]}" != *gst:* ]] || names+=("${GSTREAMER[@]}")
     # shellcheck disable=SC2016 # dpkg-query's own variables
@@ -162,6 +162,11 @@ install_packages() {
     # A box that has wheels may have a network all the same, and no list of packages yet.
     fetch "${missing[@]}" || { [ -n "$wheels" ] && apt-get update -qq && fetch "${missing[@]}"; } ||
         die "these packages are missing: ${missing[*]}; connect the box to a network, then run this again"
+}
+
+# What is installed already, or comes as wheels, needs no compiler.
+builds_packages() {
+    [ -z "$wheels" ] && ! { command -v "$python" >/dev/null && [ -e "$(environment)/complete" ]; }
 }
 
 fetch() { apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }

@@ -159,7 +159,10 @@ def _looks(box: Box, seconds: float) -> list[Look]:
             found.append(_look(box, at_s))
         return bool(at_s >= seconds)
 
-    box.container.eventually(is_due, f"it has played for {seconds:.0f} s", 2.0 * seconds)
+    try:
+        box.container.eventually(is_due, f"it has played for {seconds:.0f} s", 2.0 * seconds)
+    except (FileNotFoundError, ProcessLookupError, KeyError) as error:
+        raise AssertionError(f"a process has ended: {box.journal(5)}") from error
     return found
 
 

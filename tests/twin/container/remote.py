@@ -10,7 +10,6 @@ from tests.twin.container.stage import LAYER, Stage, Try
 from tests.twin.container.workstation import HOST, Workstation
 from tests.twin.results import Check, Found
 
-KEYS = f"{STATE}/.ssh/authorized_keys"
 TAKE_S = 1.5
 
 
@@ -45,7 +44,8 @@ def forced_command(stage: Stage, planted: bool) -> Found:
         owner = Workstation(stage.work.folder / "workstation-2", box)
         owner.deploy("keygen", f"pi@{HOST}")
         if planted:
-            box.run("sed", "-i", 's/^restrict,command="[^"]*" //', KEYS)
+            home = box.run("getent", "passwd", NAME).split(":")[5]
+            box.run("sed", "-i", 's/^restrict,command="[^"]*" //', f"{home}/.ssh/authorized_keys")
         key = ["ssh", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", str(owner.folder / ".ssh/dance-sampler"),
                "-o", "IdentityFile=none", "-l", NAME]  # fmt: skip
         attempts = {

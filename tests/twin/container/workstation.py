@@ -20,7 +20,7 @@ from tests.twin.workbench import ROOT
 
 HOST = "box.local"
 N_PUSHES = 4
-SLOW = ("too slow", "underrun", "late")
+SLOW = ("too slow", "underrun", "late", "blocks a second")
 """Words of a trial that a busy machine has spoilt: a bundle may be pushed again."""
 
 
