@@ -135,8 +135,8 @@ def _kept(box: Box) -> dict[str, str]:
 
     Not the list of the models, which is written anew, nor locks.
     """
-    files = f"find {CONFIG} {STATE}/takes {STATE}/models ! -name '*.lock' ! -name installed.json -type f -exec sha256sum {{}} +"
-    lines = box.run("sh", "-c", f"{files} 2>/dev/null || true").splitlines()
+    which = f"{CONFIG} {STATE}/takes {STATE}/models ! -name '*.lock' ! -name installed.json -type f"
+    lines = box.run("sh", "-c", f"find {which} -exec sha256sum {{}} + 2>/dev/null || true").splitlines()
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
 
