@@ -6,6 +6,8 @@
 #   make test      lint, types and tests; LONG_TESTS=1 make test: those, too, that take long
 #   make bench     what it costs, each figure beside its limit: tests/bench/RESULTS.md
 #   make soak      play for two minutes while the machine is busy; SOAK_MINUTES=60 make soak: for an hour
+#   make twin      the whole box without its hardware, in containers and an emulated machine: tests/twin/RESULTS.md
+#   make twin-container   the part of it for every day: containers only
 #   make clean     remove the virtual environment, caches and out
 #
 # Another Python: make demo PYTHON=python3.12
@@ -23,18 +25,25 @@ ON_PI := $(findstring rpi,$(shell uname -r))
 
 PACKAGES := gcc pkg-config libasound2-dev libsystemd-dev openssh-client
 PACKAGES += $(if $(ON_PI),python3-picamera2 python3-lgpio)
+# Whoever sets up for one of these sets up for all: they share a stamp.
+WITH_TESTS := $(filter test lint bench soak twin twin-container,$(MAKECMDGOALS))
 # OpenCV wants the libraries, musicalgestures ffmpeg; PulseAudio is a sound card in real time. All serve tests only.
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgl1 libglib2.0-0 ffmpeg)
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),pulseaudio pulseaudio-utils libasound2-plugins)
+PACKAGES += $(if $(WITH_TESTS),libgl1 libglib2.0-0 ffmpeg)
+PACKAGES += $(if $(WITH_TESTS),pulseaudio pulseaudio-utils libasound2-plugins)
 # systemd-analyze reads the units.
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),systemd)
+PACKAGES += $(if $(WITH_TESTS),systemd)
 # A real sshd on loopback stands before the box that bundles are pushed to.
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),openssh-server)
+PACKAGES += $(if $(WITH_TESTS),openssh-server)
 # A camera through GStreamer: its test picture stands in for one.
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),libgstreamer1.0-0 libgstreamer-plugins-base1.0-0)
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
+PACKAGES += $(if $(WITH_TESTS),libgstreamer1.0-0 libgstreamer-plugins-base1.0-0)
+PACKAGES += $(if $(WITH_TESTS),gstreamer1.0-plugins-base gstreamer1.0-plugins-good)
 # The trainer's report is looked at in a browser, of which any will do.
-PACKAGES += $(if $(filter test lint bench,$(MAKECMDGOALS)),$(if $(shell command -v chromium || command -v google-chrome),,chromium))
+PACKAGES += $(if $(WITH_TESTS),$(if $(shell command -v chromium || command -v google-chrome),,chromium))
+# The box under systemd, in containers.
+TWIN_CONTAINER_PACKAGES := systemd-container mmdebstrap
+PACKAGES += $(if $(WITH_TESTS),$(TWIN_CONTAINER_PACKAGES))
+# The box as a machine, and its disk at every moment of a power cut.
+TWIN_PACKAGES := $(TWIN_CONTAINER_PACKAGES) qemu-system-x86 qemu-system-common qemu-utils e2fsprogs openssh-client
 PACKAGES_PYTHON := python3 python3-venv python3-dev
 
 # One stamp a set of requirements, named after their content: a new content is a new stamp.
@@ -50,7 +59,7 @@ PEER_PYTHON := /usr/bin/python3
 PEER_PACKAGES := python3-torch python3-torchaudio python3-scipy python3-venv libopenblas0-pthread
 WANTS_PEERS := $(if $(findstring --only,$(BENCH_ARGS)),$(findstring peers,$(BENCH_ARGS)),yes)
 
-.PHONY: demo trainer test lint bench soak clean
+.PHONY: demo trainer test lint bench soak twin twin-container clean
 
 demo: $(DEVICE_READY)
 	@mkdir -p out/demo
@@ -73,6 +82,14 @@ bench: $(TEST_READY) $(if $(WANTS_PEERS),$(PEERS_READY))
 
 soak: $(TEST_READY)
 	@$(RUN) -m tests.bench.soak --minutes $(or $(SOAK_MINUTES),2)
+
+twin: $(TEST_READY)
+	@$(call need_packages,$(TWIN_PACKAGES))
+	@$(RUN) -m tests.twin $(TWIN_ARGS)
+
+twin-container: $(TEST_READY)
+	@$(call need_packages,$(TWIN_CONTAINER_PACKAGES))
+	@$(RUN) -m tests.twin container $(TWIN_ARGS)
 
 clean:
 	rm -rf $(VENV) $(PEERS) out .hypothesis .mypy_cache .pytest_cache .ruff_cache
