@@ -121,13 +121,13 @@ def workplace(tmp_path: Path) -> Iterator[Workplace]:
 def test_a_roll_out_stops_at_the_first_box_that_fails_and_goes_on_from_there(fleet: Fleet) -> None:
     before, last_good = fleet.plays(), fleet.boxes["stage"].last_good
     fleet.boxes["stage"].refuses = True
-    done = fleet.push("--waves", "1,1,100%")
+    done = fleet.push("--waves", "2,100%")
     assert done.returncode == 1
     assert done.stderr == (
         f"deploy: stopped at stage: {fleet.words} was not kept, the model before it plays: {QUIET}; 1 of 3 boxes plays "
         f"{fleet.words}, not touched: loft; mend that, then run this again: it goes on from there\n"
     )
-    assert done.stdout.splitlines() == [f"hall plays {fleet.words}", "hall played it well for 0.2 s"]
+    assert done.stdout == f"hall plays {fleet.words}\n"
     assert fleet.plays() == ["spring", before[1], before[2]]
     assert fleet.boxes["stage"].last_good == last_good
     assert fleet.n_trials() == [1, 1, 0]
