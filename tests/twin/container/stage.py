@@ -58,11 +58,17 @@ class Stage:
     Parameters
     ----------
     work : Workbench
+    installed : dict of str to tuple of Path, optional
+        By suite: folders, uppermost first, that are a root with the box installed already.
+    options : tuple of str
+        Of systemd-nspawn, for each container.
     """
 
-    def __init__(self, work: Workbench) -> None:
-        self.work = work
-        self._installed: dict[str, tuple[Path, ...]] = {}
+    def __init__(
+        self, work: Workbench, installed: dict[str, tuple[Path, ...]] | None = None, options: tuple[str, ...] = ()
+    ) -> None:
+        self.work, self._options = work, options
+        self._installed = dict(installed or {})
         self._failed: set[str] = set()
         self._n_made = 0
 
@@ -83,7 +89,7 @@ class Stage:
         """
         self._n_made += 1
         root = layer(self.work, f"box-{self._n_made}", *lower)
-        box = Box(self.work, Container(self.work, root, loan, options=options))
+        box = Box(self.work, Container(self.work, root, loan, options=(*self._options, *options)))
         went_well = False
         try:
             yield box
@@ -187,8 +193,14 @@ class Stage:
 
 def furnish(box: Box) -> None:
     """Write the owner's configuration below what the installer wrote, and put music where it says."""
-    root = box.container.root
-    make_sound_file(root / MUSIC.lstrip("/"), tone(MUSIC_S, 48_000, 440.0, level=0.25), 48_000)
+    furnish_root(box.container.root)
+
+
+def furnish_root(root: Path) -> None:
+    """Do so in a root."""
+    music = root / MUSIC.lstrip("/")
+    music.parent.mkdir(exist_ok=True)
+    make_sound_file(music, tone(MUSIC_S, 48_000, 440.0, level=0.25), 48_000)
     path = root / CONFIG.lstrip("/")
     text = path.read_text()
     path.write_text(text if OWNERS in text else text + OWNERS)
