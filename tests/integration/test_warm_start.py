@@ -96,7 +96,7 @@ def test_a_bundle_has_a_higher_version_than_those_of_the_run_it_began_with(first
 
 
 def test_a_run_begins_with_the_factorys_bundle(takes: Path, tmp_path: Path) -> None:
-    trained(takes, tmp_path / "run", "--from", "factory")
+    trained(takes, tmp_path / "run", "--from", "factory", "--minutes", 0.001)
     facts, factory = facts_of(tmp_path / "run"), read_manifest(FACTORY)
     assert facts["start"]["version"] == factory.version
     assert facts["settings"]["example"]["lead_s"] == factory.lead_s
