@@ -93,7 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="body: made to follow the dance where it does not by itself; music: as recorded (body)",
     )
     argument("--leave-out", type=numbers, default=[], metavar="N,...", help="takes that are not used")
-    argument("--minutes", type=float, metavar="M", help="train no longer; the learning rate falls over this time")
+    argument(
+        "--minutes", type=float, metavar="M", help="no more steps after that time; the learning rate falls over it"
+    )
     argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
     add_cache_arguments(parser)
