@@ -37,18 +37,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("layers", nargs="*", metavar="LAYER", help=f"which to try: {', '.join(names)} (default: all)")
     parser.add_argument("--plants", action="store_true", help="plant the fault of each check: all must be caught")
     parser.add_argument("--plant", action="append", metavar="NAME", help="plant the fault of this check only")
+    parser.add_argument("--check", action="append", metavar="NAME", help="try this check only")
     parser.add_argument("--list", action="store_true", help="list all checks with their names")
     parser.add_argument("--patience", type=float, default=1.0, metavar="N", help="wait N times as long as usual")
     args = parser.parse_args(argv)
     layers = {name: cast(Layer, importlib.import_module(f"tests.twin.{name}.layer")) for name in names}
     checks = {check.name: check for layer in layers.values() for check in layer.CHECKS}
-    if unknown := [*(set(args.layers) - set(names)), *(set(args.plant or ()) - set(checks))]:
+    if unknown := [*(set(args.layers) - set(names)), *({*(args.plant or ()), *(args.check or ())} - set(checks))]:
         parser.error(f"there is no {unknown[0]}: --list lists all")
     if args.list:
         print("\n".join(f"{each.layer:10} {each.name:28} {each.promise}" for each in checks.values()))
         return 0
     alone(argv)
-    results = Results(planted=set(args.plant or checks) if args.plants or args.plant else None)
+    planted = set(args.plant or checks) if args.plants or args.plant else None
+    results = Results(planted=planted, only=args.check)
     for name in args.layers or names:
         if results.wants(*layers[name].CHECKS):
             try_layer(layers[name], results, args.patience)

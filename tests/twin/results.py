@@ -101,12 +101,15 @@ class Results:
         What was found, in this run and before, lies in a folder for each layer in it.
     planted : collection of str, optional
         Names of checks whose faults are planted, and which alone are tried then; otherwise all are tried, as they are.
+    only : collection of str, optional
+        Names of the checks that are tried; otherwise all.
     say : callable, optional
         Told a line for each check.
     """
 
     folder: Path = HERE
     planted: Collection[str] | None = None
+    only: Collection[str] | None = None
     say: Callable[[str], None] = print
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """Of this run, by name."""
@@ -115,7 +118,8 @@ class Results:
 
     def wants(self, *checks: Check) -> bool:
         """Say whether one of these is tried in this run: otherwise a layer need not prepare for it."""
-        return self.planted is None or any(check.name in self.planted for check in checks)
+        names = self.only if self.planted is None else self.planted
+        return names is None or any(check.name in names for check in checks)
 
     def run(self, check: Check, body: Body) -> bool:
         """Try a check, and say whether it went well; with its fault planted: whether that was caught."""

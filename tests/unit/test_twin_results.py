@@ -87,6 +87,8 @@ def test_only_planted_checks_are_tried_when_faults_are_planted(folder: Path) -> 
     assert not tried.wants(GOOD)
     tried.not_tested(GOOD, "why")
     assert tried.failures == []
+    only = Results(folder=folder, only=["other"])
+    assert (only.wants(GOOD), only.wants(OTHER)) == (False, True)
 
 
 def test_a_layer_that_ends_early_leaves_no_check_without_an_outcome(folder: Path) -> None:
