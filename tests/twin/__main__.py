@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--plant", action="append", metavar="NAME", help="plant the fault of this check only")
     parser.add_argument("--check", action="append", metavar="NAME", help="try this check only")
     parser.add_argument("--list", action="store_true", help="list all checks with their names")
+    parser.add_argument("--page", action="store_true", help="write RESULTS.md anew from what was found until now")
     parser.add_argument("--patience", type=float, default=1.0, metavar="N", help="wait N times as long as usual")
     args = parser.parse_args(argv)
     layers = {name: cast(Layer, importlib.import_module(f"tests.twin.{name}.layer")) for name in names}
@@ -48,14 +49,22 @@ def main(argv: Sequence[str]) -> int:
     if args.list:
         print("\n".join(f"{each.layer:10} {each.name:28} {each.promise}" for each in checks.values()))
         return 0
+    if args.page:
+        write_page(checks.values())
+        return 0
     alone(argv)
     planted = set(args.plant or checks) if args.plants or args.plant else None
     results = Results(planted=planted, only=args.check)
     for name in args.layers or names:
         if results.wants(*layers[name].CHECKS):
             try_layer(layers[name], results, args.patience)
-            replace_synced(PAGE, page(list(checks.values()), load()).encode())
+            write_page(checks.values())
     return _verdict(results)
+
+
+def write_page(checks: Iterable[Check]) -> None:
+    """Write the table of all checks, those of layers that were not tried now as they were found last."""
+    replace_synced(PAGE, page(list(checks), load()).encode())
 
 
 def alone(argv: Sequence[str]) -> None:
