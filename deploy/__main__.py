@@ -11,10 +11,10 @@ COMMANDS = {
     "push": Command("deploy.push", "send a bundle to a box, which tries it and keeps it if all stays well"),
     "pull": Command("deploy.pull", "bring new takes home from a box"),
     "status": Command("deploy.status", "what boxes are doing, a line each"),
-    "loop": Command("deploy.loop", "the round trip: pull new takes, train on them, push what is no worse"),
+    "loop": Command("deploy.loop.command", "the round trip: pull new takes, train on them, push what is no worse"),
     "rollback": Command("deploy.rollback", "let a box play its last good model"),
     "log": Command("deploy.log", "print the last lines of a box's log"),
-    "fleet": Command("deploy.fleet", "many boxes at once: push in waves, status, pull, install"),
+    "fleet": Command("deploy.fleet.command", "many boxes at once: push in waves, status, pull, install"),
 }
 
 if __name__ == "__main__":

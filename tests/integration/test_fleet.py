@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.fleet_ansible import FOLDER
-from deploy.fleet_boxes import read_boxes
-from deploy.fleet_takes import read_origin
+from deploy.fleet.ansible import FOLDER
+from deploy.fleet.boxes import read_boxes
+from deploy.fleet.takes import read_origin
 from device.core.motiongram import MotionSettings
 from device.models.bundles import FACTORY, write_bundle
 from device.store.store import TakeWriter, list_takes

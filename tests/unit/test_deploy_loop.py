@@ -13,9 +13,9 @@ import pytest
 
 from deploy.box import Box
 from deploy.errors import BoxError
-from deploy.loop import Loop, add_arguments
-from deploy.loop_figures import judge, why_not
-from deploy.loop_trainer import TrainerError, check_trainer
+from deploy.loop.command import Loop, add_arguments
+from deploy.loop.figures import judge, why_not
+from deploy.loop.trainer import TrainerError, check_trainer
 from device.core.bundle import MODEL_FILES
 from device.core.errors import DanceSamplerError, UsageError
 from device.core.motiongram import MotionSettings

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import fleet_ansible
-from deploy.fleet_ansible import Event, play, read_event, write_variables
-from deploy.fleet_boxes import check_boxes
+from deploy.fleet import ansible as fleet_ansible
+from deploy.fleet.ansible import Event, play, read_event, write_variables
+from deploy.fleet.boxes import check_boxes
 from device.core.errors import UsageError
 
 ARGS = Namespace(inventory="hall,", limit=None)

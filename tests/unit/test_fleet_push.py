@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from deploy.fleet_ansible import FAILED, OK, SKIPPED, START, UNREACHABLE, Event
-from deploy.fleet_push import Told, read_seconds, read_waves
+from deploy.fleet.ansible import FAILED, OK, SKIPPED, START, UNREACHABLE, Event
+from deploy.fleet.push import Told, read_seconds, read_waves
 from device.core.errors import UsageError
 
 HOSTS = ["hall", "stage", "loft"]

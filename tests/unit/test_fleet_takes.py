@@ -10,9 +10,9 @@ import pytest
 
 from deploy.box import Box
 from deploy.errors import BoxError
-from deploy.fleet_program import ROOT, pack_program
-from deploy.fleet_pull import pull_all
-from deploy.fleet_takes import ORIGIN, TrainingSet, read_origin
+from deploy.fleet.program import ROOT, pack_program
+from deploy.fleet.pull import pull_all
+from deploy.fleet.takes import ORIGIN, TrainingSet, read_origin
 from device.core.motiongram import MotionSettings
 from device.store.locks import FolderLock
 from device.store.store import TakeWriter, list_takes

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.box import Box
 from deploy.errors import BoxError
-from deploy.fleet_watch import GONE_S, LOOK_S, Soaks, Watch, check_runs, find_problem, plays
+from deploy.fleet.watch import GONE_S, LOOK_S, Soaks, Watch, check_runs, find_problem, plays
 from deploy.ssh import Ssh
 
 MODEL = "0123456789abcdef"

@@ -1,4 +1,4 @@
-"""Ansible's end of `python -m deploy fleet`: what happens, one JSON object a line, for `deploy.fleet_ansible` to read.
+"""Ansible's end of `python -m deploy fleet`: what happens, one JSON object a line, for `deploy.fleet.ansible` to read.
 
 Ansible finds it by `ANSIBLE_STDOUT_CALLBACK=fleet_events`; whoever runs the playbooks by hand never meets it.
 """

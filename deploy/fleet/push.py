@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from deploy import fleet_ansible
 from deploy.errors import BoxError
-from deploy.fleet_ansible import FAILED, SKIPPED, START, UNREACHABLE, Event, play
-from deploy.fleet_boxes import read_boxes
+from deploy.fleet import ansible as fleet_ansible
+from deploy.fleet.ansible import FAILED, SKIPPED, START, UNREACHABLE, Event, play
+from deploy.fleet.boxes import read_boxes
 from deploy.push import COMMITTED, model_words
 from deploy.signing import make_signed
 from deploy.ssh import readable

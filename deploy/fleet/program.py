@@ -19,7 +19,7 @@ from deploy.ssh import DEPLOY_KEY
 from device.core.errors import UsageError
 from device.store.files import explained, make_folders, replace_synced
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 INSTALLER = Path("deploy") / "install.sh"
 _TIME_S = 1_000_000_000
 """Of every file, since 1970: equal programs are equal bytes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from deploy import fleet_ansible
-from deploy.fleet_boxes import read_boxes
+from deploy.fleet import ansible as fleet_ansible
+from deploy.fleet.boxes import read_boxes
 from deploy.status import ask_all, is_well, table
 
 

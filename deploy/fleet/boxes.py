@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deploy.errors import BoxError
-from deploy.fleet_ansible import FAILED, OK, START, UNREACHABLE, Event, play
+from deploy.fleet.ansible import FAILED, OK, START, UNREACHABLE, Event, play
 from deploy.ssh import check_box, readable
 from device.core.errors import UsageError
 
@@ -16,7 +16,7 @@ def read_boxes(args: argparse.Namespace) -> dict[str, str]:
     Parameters
     ----------
     args : argparse.Namespace
-        With the options of `deploy.fleet_ansible.add_arguments`.
+        With the options of `deploy.fleet.ansible.add_arguments`.
 
     Raises
     ------

@@ -6,11 +6,11 @@ import argparse
 import json
 import sys
 
-from deploy import fleet_ansible
 from deploy.errors import BoxError
-from deploy.fleet_ansible import FAILED, OK, UNREACHABLE, Event, play
-from deploy.fleet_boxes import read_boxes
-from deploy.fleet_push import WAVES, read_waves
+from deploy.fleet import ansible as fleet_ansible
+from deploy.fleet.ansible import FAILED, OK, UNREACHABLE, Event, play
+from deploy.fleet.boxes import read_boxes
+from deploy.fleet.push import WAVES, read_waves
 from deploy.ssh import explain, readable
 
 N_LINES = 8

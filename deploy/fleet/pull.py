@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy import fleet_ansible
 from deploy.box import Box
-from deploy.fleet_boxes import read_boxes
-from deploy.fleet_takes import TrainingSet
+from deploy.fleet import ansible as fleet_ansible
+from deploy.fleet.boxes import read_boxes
+from deploy.fleet.takes import TrainingSet
 from deploy.pull import RemoteTake, remote_takes
 from deploy.ssh import Ssh, may_ask, readable
 from device.console import Progress

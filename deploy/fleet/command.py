@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy import fleet_install, fleet_program, fleet_pull, fleet_push, fleet_status, fleet_watch
+from deploy.fleet import install, program, pull, push, status, watch
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,19 @@ class Verb:
 
 VERBS = {
     "push": Verb("roll a bundle out: one box, its soak, five more, then the rest",
-                 fleet_push.add_arguments, fleet_push.main),
-    "status": Verb("what the boxes are doing, a line each", fleet_status.add_arguments, fleet_status.main),
-    "pull": Verb("bring the takes of all boxes into one training set", fleet_pull.add_arguments, fleet_pull.main),
+                 push.add_arguments, push.main),
+    "status": Verb("what the boxes are doing, a line each", status.add_arguments, status.main),
+    "pull": Verb("bring the takes of all boxes into one training set", pull.add_arguments, pull.main),
     "install": Verb("install the program on boxes, or bring it up to date",
-                    fleet_install.add_arguments, fleet_install.main),
+                    install.add_arguments, install.main),
     "look": Verb("for the playbooks: tell whether a box plays a bundle",
-                 fleet_watch.add_look_arguments, fleet_watch.look),
+                 watch.add_look_arguments, watch.look),
     "watch": Verb("for the playbooks: see that a box plays a bundle, and goes on so",
-                  fleet_watch.add_watch_arguments, fleet_watch.watch),
+                  watch.add_watch_arguments, watch.watch),
     "pack": Verb("for the playbooks: write the program that boxes get into one file",
-                 fleet_program.add_pack_arguments, fleet_program.pack),
+                 program.add_pack_arguments, program.pack),
     "keys": Verb("for the playbooks: give the command that lets a box know your keys",
-                 fleet_program.add_keys_arguments, fleet_program.keys),
+                 program.add_keys_arguments, program.keys),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from deploy.errors import BoxError
 from deploy.ssh import last_line, readable
 from device.core.errors import UsageError
 
-FOLDER = Path(__file__).parent / "ansible"
+FOLDER = Path(__file__).parents[1] / "ansible"
 """Of the playbooks."""
 N_AT_ONCE = 20
 NO_WORDS = "non-zero return code"
@@ -121,7 +121,7 @@ def play(
 
 def _ansible() -> list[str]:
     if find_spec("ansible") is None:
-        project = Path(__file__).parents[1] / "pyproject.toml"
+        project = Path(__file__).parents[2] / "pyproject.toml"
         raise UsageError(f"Ansible is not installed: run {sys.executable} -m pip install --group {project}:fleet")
     return [sys.executable, "-m", "ansible"]
 

@@ -1,6 +1,6 @@
 """`deploy loop`: the round trip. New takes come home, a model learns from them, and goes back if it is no worse.
 
-Each step leaves something whole in the folder of its round (`deploy.loop_round`): interrupted anywhere, the same
+Each step leaves something whole in the folder of its round (`deploy.loop.round`): interrupted anywhere, the same
 command goes on from there.
 """
 
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.box import Box
-from deploy.loop_figures import MARGIN, Row, judge, table, why_not
-from deploy.loop_round import DECLINED, FELL, PUSHED, SUPERSEDED, Plan, Round, Rounds, same_takes
-from deploy.loop_trainer import Trainer, TrainerError, TrainerProcesses, check_trainer
+from deploy.loop.figures import MARGIN, Row, judge, table, why_not
+from deploy.loop.round import DECLINED, FELL, PUSHED, SUPERSEDED, Plan, Round, Rounds, same_takes
+from deploy.loop.trainer import Trainer, TrainerError, TrainerProcesses, check_trainer
 from deploy.pull import bring_all, remote_takes
 from deploy.push import end_words, push
 from deploy.ssh import Ssh, may_ask
