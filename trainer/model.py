@@ -311,4 +311,5 @@ def softness_weight(
     power = ops.mean(ops.square(spectrum), axis=-1, keepdims=True) / (2.0 * variance)
     weight = ((1.0 + SOFTEST) / (power + SOFTEST)) ** softness
     loudness, weighted = over_all([ops.mean(power), ops.mean(weight * power)])
-    return weight * loudness / weighted
+    # In a batch in which nothing sounds both are 0.
+    return weight * (loudness + LEAST_ENERGY) / (weighted + LEAST_ENERGY)
