@@ -198,7 +198,7 @@ def test_workers_that_tf_config_names_end_when_one_is_killed(takes: Path, tmp_pa
 
 @long
 def test_one_and_two_workers_learn_as_well(takes: Path, tmp_path: Path) -> None:
-    """The same seed, other shares of the takes: held-out errors within a quarter."""
+    """Held-out errors no further apart than those of one alone with other seeds, 0.27 to 0.50 for four of them."""
     whole = script(tmp_path, 1200, 4)
     errors = []
     for n_workers in (1, 2):
@@ -206,8 +206,8 @@ def test_one_and_two_workers_learn_as_well(takes: Path, tmp_path: Path) -> None:
         out, err = process.communicate(timeout=400)
         assert (process.returncode, err) == (0, ""), err
         errors.append(held_out_error(out))
-    assert errors[0] < 0.5
-    assert errors[1] == pytest.approx(errors[0], rel=0.25)
+    assert max(errors) < 0.6
+    assert errors[1] == pytest.approx(errors[0], abs=0.2)
 
 
 @pytest.mark.parametrize(
