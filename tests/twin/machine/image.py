@@ -13,6 +13,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.twin.container.box import NAME
 from tests.twin.container.root import Loan, debian_root, layer, lend_network, upper_of
 from tests.twin.machine import drivers, furniture, light_bundle
 from tests.twin.machine.qemu import Drive
@@ -20,12 +21,12 @@ from tests.twin.workbench import ROOT, TwinError, Workbench
 
 SUITE = "trixie"
 PACKAGES = (
-    # What Raspberry Pi OS Lite has, and the box stands on; and what its guide's read-only root is made of.
+    # What Raspberry Pi OS Lite has, and the box stands on.
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "openssh-server", "python3", "python3-venv", "iproute2",
-    "procps", "ca-certificates", "alsa-utils", "v4l-utils", "e2fsprogs", "initramfs-tools", "overlayroot",
+    "procps", "ca-certificates", "alsa-utils", "v4l-utils", "e2fsprogs", "initramfs-tools",
     "linux-image-amd64",
     # picamera2's side of the system.
-    "python3-libcamera", "python3-prctl",
+    "python3-libcamera", "libcamera-ipa", "python3-prctl",
     # To build with: the kernel's drivers, and what the installer builds.
     "linux-headers-amd64", "linux-source", "make", "swig", "python3-pip", "gcc", "pkg-config", "python3-dev",
     "libasound2-dev", "libsystemd-dev",
@@ -33,7 +34,7 @@ PACKAGES = (
 PROGRAM = ("device", "deploy", "systemd", "dance_sampler.dist-info", "requirements-device.txt", "README.md", "LICENSE")
 ROOT_MIB, STATE_MIB = 2600, 1024
 STATE_LABEL = "dance-state"
-INITRD_MODULES = "virtio_pci\nvirtio_blk\next4\noverlay\n"
+INITRD_MODULES = "virtio_pci\nvirtio_blk\next4\n"
 NOT_IN_A_BOX = ("usr/src", "root/checkout", "var/cache/apt", "var/lib/apt/lists")
 
 
@@ -136,9 +137,10 @@ def _build(work: Workbench, path: Path) -> None:
     keys.parent.mkdir(mode=0o700, exist_ok=True)
     shutil.copyfile(path / "key.pub", keys)
     _tidy(root)
-    format_ext4 = ("mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-L")
-    work.run(*format_ext4, "root", "-d", root, path / "root.img", f"{ROOT_MIB}M")
-    work.run(*format_ext4, STATE_LABEL, path / "state.img", f"{STATE_MIB}M")
+    work.run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root, path / "root.img", f"{ROOT_MIB}M")
+    # Its guide's `systemd-tmpfiles --create` gives it to the service's user.
+    owner = f"root_owner={_ids(root, NAME)}"
+    work.run("mke2fs", "-q", "-t", "ext4", "-L", STATE_LABEL, "-E", owner, path / "state.img", f"{STATE_MIB}M")
     work.run("umount", "--lazy", root)
     shutil.rmtree(upper_of(root), ignore_errors=True)
 
@@ -212,6 +214,12 @@ def _tidy(root: Path) -> None:
     (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     for name in ("etc/.updated", "var/.updated"):
         (root / name).touch()
+
+
+def _ids(root: Path, user: str) -> str:
+    """Give the numbers of a user and its group, as 'uid:gid'."""
+    line = next(line for line in (root / "etc/passwd").read_text().splitlines() if line.startswith(f"{user}:"))
+    return ":".join(line.split(":")[2:4])
 
 
 def _the_one(folder: Path, stem: str) -> Path:
