@@ -7,10 +7,11 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.media_files import make_sound_file, tone
 from tests.twin.container.box import SERVICE, Box
 from tests.twin.container.nspawn import own_groups
 from tests.twin.container.root import layer
-from tests.twin.container.stage import LAYER, Stage, Try
+from tests.twin.container.stage import LAYER, MUSIC, Stage, Try
 from tests.twin.results import Check, Found
 
 N_BOOTS = 3
@@ -20,7 +21,7 @@ AUDIBLE = 0.001
 SOAK_S = 60.0 * float(os.environ.get("TWIN_SOAK_MINUTES", "2"))
 PLANTED_SOAK_S = 40.0
 LOOK_S = 1.0
-SETTLED_S = 10.0
+SETTLED_S, MARGIN_S = 10.0, 120.0
 GROWTH_MB = 3.0
 N_LINES = 30
 """Of its log, in two minutes in which nothing happens."""
@@ -87,12 +88,15 @@ class Look:
 
 def soak(stage: Stage, planted: bool) -> str:
     """It plays, and nobody does anything: nothing grows."""
-    with stage.box() as box:
+    with stage.box(boots=False) as box:
+        # An input that ends is opened anew, by another process.
+        music = tone(SOAK_S + MARGIN_S, 48_000, 440.0, level=0.25)
+        make_sound_file(box.container.root / MUSIC.lstrip("/"), music, 48_000)
         if planted:
             (box.container.root / "srv/leak").mkdir()
             (box.container.root / "srv/leak/sitecustomize.py").write_text(LEAK)
             box.drop_in("[Service]\nEnvironment=PYTHONPATH=/srv/leak\n")
-            box.restart()
+        box.container.boot()
         first = box.plays()
         box.container.eventually(lambda: box.status().get("uptime_s", 0.0) > SETTLED_S, "it has settled")
         n_lines = _n_lines(box)

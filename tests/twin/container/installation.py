@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from device.models.bundles import FACTORY, write_bundle
+from device.models.model_trial import COMMITTED, ROLLED_BACK
 from tests.tone_bundles import read_files
 from tests.twin.container.box import CONFIG, NAME, STATE, Box, previous_release
 from tests.twin.container.root import debian_root
@@ -18,6 +19,7 @@ from tests.twin.workbench import TwinError
 INSTALLER = "deploy/install.sh"
 HEARD = 0.01
 """Root mean square of what is more than silence."""
+N_TRIALS = 4
 UNSIGNED = "require_signature = false\n"
 # What Debian's own programs write, and what this container was given beside a box.
 NOT_OURS = re.compile(
@@ -125,9 +127,23 @@ def _use(box: Box, bundle: Path) -> None:
     manifest, files = read_files(FACTORY)
     write_bundle(bundle, replace(manifest, name=bundle.name, version=manifest.version + 1), files)
     box.work.run("cp", "-a", bundle, box.container.root / "srv/bundle")
-    box.run(NAME, "models", "install", "/srv/bundle")
-    box.restart()
-    box.plays()
+    _install_model(box)
+
+
+def _install_model(box: Box) -> None:
+    """Install a model until it has stood its trial: a machine that is busy may spoil one."""
+    for _ in range(N_TRIALS):
+        box.run(NAME, "models", "install", "--allow-downgrade", "/srv/bundle")
+        box.restart()
+        box.plays()
+        box.container.eventually(lambda: _phase(box) in (COMMITTED, ROLLED_BACK), "the model's trial has ended")
+        if _phase(box) == COMMITTED:
+            return
+    raise AssertionError(f"the model stood no trial: {box.status()['trial']}")
+
+
+def _phase(box: Box) -> str:
+    return str((box.status().get("trial") or {}).get("phase"))
 
 
 def _kept(box: Box) -> dict[str, str]:
