@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tests.twin.container.box import STATE
 from tests.twin.machine.box import EmulatedBox
+from tests.twin.workbench import TwinError
 
 NO_CAMERA = "modprobe.blacklist=vivid"
 
@@ -28,6 +31,9 @@ def late_parts(box: EmulatedBox, planted: bool) -> str:
 def read_only(box: EmulatedBox, planted: bool) -> str:
     """Its root is read-only, and a take is recorded: how much was written to each disk."""
     box.guest.wait_for_login()
+    box.guest.run("modprobe vivid")
+    with suppress(TwinError):  # The check before this one may have plugged it in.
+        box.machine.plug_card()
     if planted:
         box.guest.run("mount -o remount,rw / && touch /written && sync")
     box.performs(300.0)
