@@ -141,6 +141,8 @@ def test_however_it_is_ended_nothing_goes_on(tmp_path: Path, number: signal.Sign
         assert run.stdout.readline() == b"begun\n"
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         assert children
+        # Until then it is still setpriv, which may not have asked to end with its parent yet.
+        eventually(lambda: all(comm(each) == "sleep" for each in children), "what was started runs")
         run.send_signal(number)
         run.wait(30.0)
     eventually(lambda: not any(is_alive(int(each)) for each in children), "its processes have ended")
@@ -169,6 +171,10 @@ def test_the_cache_holds_what_was_made_whole_and_nothing_else(tmp_path: Path) ->
         assert work.cached("thing", lambda path: path.write_text("whole")).read_text() == "whole"
         assert work.cached("thing", fails).read_text() == "whole"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["thing"]
+
+
+def comm(pid: str) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def is_alive(pid: int) -> bool:
