@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from device.core.errors import DanceSamplerError
 from device.store.files import replace_synced
+from tests.twin.workbench import ROOT
 
 HERE = Path(__file__).parent
 KEPT = "results.json"
@@ -152,7 +153,7 @@ class Results:
 
     def _note(self, check: Check, verdict: Verdict, found: Found, seconds: float) -> None:
         day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        outcome = Outcome(verdict, found.said, found.n_times, round(seconds, 1), day)
+        outcome = Outcome(verdict, found.said.replace(f"{ROOT}/", ""), found.n_times, round(seconds, 1), day)
         self.outcomes[check.name] = outcome
         times = f", {found.n_times} times" if found.n_times > 1 else ""
         what = f"planted fault: {check.plant}" if self.planted is not None else check.promise

@@ -49,6 +49,11 @@ def test_what_was_found_is_kept_and_shown_with_its_figures(folder: Path) -> None
     assert "**never tried**" in text
 
 
+def test_where_the_checkout_lies_is_nobodys_business(folder: Path) -> None:
+    assert results(folder).run(GOOD, lambda planted: f"{ROOT}/out/twin/disk is whole: {planted}")
+    assert load(folder)["checks"]["good"]["said"] == "out/twin/disk is whole: False"
+
+
 @pytest.mark.parametrize(
     ("body", "verdict"),
     [
