@@ -9,37 +9,18 @@ import ast
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from device.store import files
-from tests.power_cut import box as doings
-from tests.power_cut.box import Box, Promised, cheap_syncs, problems
+from tests.power_cut.box import BEFORE, DOINGS, Box, Promised, cheap_syncs, problems
 from tests.power_cut.disk import cut_everywhere
 from tests.power_cut.watched_os import InPlace, NoFileSync, NoFolderSync, RemoveFirst, RenameBeforeSync, WatchedOs
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of its own is made there: so many small ones are slow on a disk
 N_MIXED = int(os.environ.get("POWER_CUT_MIXES", "6"))
-
-DOINGS: dict[str, Callable[[Box], None]] = {
-    doing.__name__: doing
-    for doing in (
-        doings.records,
-        doings.records_where_takes_were_deleted,
-        doings.salvages,
-        doings.abandons,
-        doings.installs,
-        doings.tries_models,
-        doings.learns_the_room,
-        doings.starts_again_and_again,
-    )
-}
-BEFORE: dict[str, Callable[[Path], Promised]] = {
-    "records_where_takes_were_deleted": doings.takes_were_deleted,
-    "salvages": doings.take_was_cut_short,
-}
 # Disks that differ, after cuts that differ: what is far below has stopped looking.
 LEAST_DISKS = {
     "records": 300,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -291,6 +291,27 @@ def starts_again_and_again(box: Box) -> None:
     box.promise(starts=(3, 0))
     note_healthy(box.state, run)
     box.promise(starts=(0,))
+
+
+DOINGS: dict[str, Callable[[Box], None]] = {
+    doing.__name__: doing
+    for doing in (
+        records,
+        records_where_takes_were_deleted,
+        salvages,
+        abandons,
+        installs,
+        tries_models,
+        learns_the_room,
+        starts_again_and_again,
+    )
+}
+"""All of it, by name."""
+BEFORE: dict[str, Callable[[Path], Promised]] = {
+    "records_where_takes_were_deleted": takes_were_deleted,
+    "salvages": take_was_cut_short,
+}
+"""What lies on the disk when it begins, where that is more than nothing."""
 
 
 def problems(state: Path, promised: Promised) -> list[str]:

@@ -13,7 +13,6 @@ import pytest
 from device.core.errors import TakeError
 from device.models.bundles import FACTORY
 from device.store.store import TakeWriter
-from tests.integration import test_power_cuts
 from tests.power_cut import box as doings
 from tests.twin.replay import control, groups, layer, logged_disk, workload
 from tests.twin.replay.bugs import BUGS
@@ -185,7 +184,7 @@ def test_what_became_of_the_controls_files_is_told(
 
 
 def test_all_that_the_simulated_disk_sees_goes_through_ext4_too() -> None:
-    assert set(test_power_cuts.DOINGS) < set(workload.DOINGS)
+    assert set(doings.DOINGS) < set(workload.DOINGS)
     tried = {doing for group in groups.GROUPS for doing in group.doings}
     assert tried == {*workload.DOINGS, *workload.OTHERS} - {workload.CONTROL}
     assert sum(n for group in groups.GROUPS for n in group.doings.values()) >= 500

@@ -163,26 +163,10 @@ def _nothing() -> None:
 
 
 DOINGS: dict[str, Callable[[Box], None]] = {
-    each.__name__: each
-    for each in (
-        doings.records,
-        doings.records_where_takes_were_deleted,
-        doings.salvages,
-        doings.abandons,
-        doings.installs,
-        doings.tries_models,
-        doings.learns_the_room,
-        doings.starts_again_and_again,
-        deploys,
-        dances_long,
-    )
+    **doings.DOINGS,
+    deploys.__name__: deploys,
+    dances_long.__name__: dances_long,
 }
-BEFORE: dict[str, Callable[[Path], Promised]] = {
-    "records_where_takes_were_deleted": doings.takes_were_deleted,
-    "salvages": doings.take_was_cut_short,
-}
-
-
 OTHERS: dict[str, Callable[[LoggedDisk], None]] = {each.__name__: each for each in (plays, write_without_sync)}
 CONTROL = write_without_sync.__name__
 
@@ -194,7 +178,7 @@ def do(doing: str, disk: LoggedDisk) -> None:
         return
     state = disk.root / "state"
     state.mkdir()
-    before = BEFORE[doing](state) if doing in BEFORE else Promised()
+    before = doings.BEFORE[doing](state) if doing in doings.BEFORE else Promised()
     disk.settle()
     # A box wants to know of its disk only where it lies, and to tell it what it promises.
     box = Box(cast("WatchedOs", disk), Deployed(**vars(before)))
