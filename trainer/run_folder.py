@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device.core.errors import TrainingError, UsageError
 from device.core.synth import SynthSettings
+from device.store.locks import FolderLock
 from device.store.store import Take
 from trainer.settings import ExampleSettings, LossSettings, ModelSettings, Preset, RunSettings
 from trainer.take_hash import take_hash
@@ -50,6 +52,28 @@ def check_folder(run_dir: Path, takes: list[Take], settings: RunSettings, start:
                 f"{run_dir} holds a run with other settings or takes ({differing}): give another --run, or go on with "
                 f"it by --resume --run {run_dir}"
             )
+
+
+@contextmanager
+def alone(run_dir: Path) -> Iterator[None]:
+    """Make a run's folder and keep others out of it; if nothing was begun in it, it is gone afterwards.
+
+    Raises
+    ------
+    UsageError
+        Another training works in it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FolderLock(run_dir)
+    except BlockingIOError:
+        raise UsageError(f"another training works in {run_dir}: wait for its end, or give another --run") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # which says that something is in it
+            run_dir.rmdir()
 
 
 def keep_settings(

@@ -23,6 +23,7 @@ from trainer.run_folder import (
     CHECKPOINTS,
     SETTINGS,
     WEIGHTS,
+    alone,
     check_folder,
     keep_settings,
     load_weights,
@@ -96,7 +97,7 @@ def train(
         The takes hold too little, or what the folder holds is damaged, or the loss is not a number; or the user ended
         the run.
     UsageError
-        The folder holds another run, or the start does not fit.
+        The folder holds another run, another training works in it, or the start does not fit.
     """
     training, held_out = split(takes, settings.example.segment_s, HOP_S, settings.held_out, settings.held_out_takes)
     _require(training, held_out, settings)
@@ -104,21 +105,32 @@ def train(
         check_fit(start, takes, settings)
     check_folder(run_dir, takes, settings, start)
     checks = [] if is_checked or (run_dir / SETTINGS).exists() else _warn(takes)
-    if crew is not None:
-        crew.train(Job(tuple(take.path for take in takes), run_dir, settings, start, cache or default_cache()))
-        if not crew.has_chief:
-            return {}
+    job = Job(tuple(take.path for take in takes), run_dir, settings, start, cache or default_cache())
+    if crew is not None and not crew.has_chief:
+        crew.train(job)
+        return {}
+    with alone(run_dir):
+        if crew is not None:
+            crew.train(job)
+        return _train(takes, job, limits, checks, training, held_out)
+
+
+def _train(
+    takes: list[Take], job: Job, limits: Limits, checks: list[TakeCheck], training: Segments, held_out: Segments
+) -> dict[str, float]:
+    """Go through the epochs that are left in this process, then finish the run."""
     from trainer.backend import tf
     from trainer.dataset import Examples
     from trainer.levels import equalise
     from trainer.loop import Loop
 
     tf.config.experimental.enable_op_determinism()
-    examples = Examples(takes, settings.example, cache)
+    run_dir, settings = job.run_dir, job.settings
+    examples = Examples(takes, settings.example, job.cache)
     loop = Loop(examples, examples.rows(training), settings)
-    if start is not None:
-        start.load_into(loop.model)
-    keep_settings(run_dir, takes, settings, start, asdict(limits), made_with())
+    if job.start is not None:
+        job.start.load_into(loop.model)
+    keep_settings(run_dir, takes, settings, job.start, asdict(limits), made_with())
     _keep_picture(run_dir, checks)
     write_readme(run_dir)
     run = _Run(run_dir, loop, settings, limits)
