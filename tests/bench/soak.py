@@ -188,8 +188,9 @@ def main(argv: Sequence[str]) -> int:
     """Soak, print what was found; 1 when something is not as it must be."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.soak", description="play in real time, disturbed")
     parser.add_argument("--minutes", type=float, default=2.0, help="how long (default: 2)")
+    parser.add_argument("--yielding", action="store_true", help="disturb with what other programs leave of a processor")
     args = parser.parse_args(argv)
-    found = soak(60.0 * args.minutes, say=_say)
+    found = soak(60.0 * args.minutes, is_load_idle=args.yielding, say=_say)
     sys.stdout.write(f"{report(found)}\n")
     return 1 if problems(found) else 0
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from tests.bench.soak import soak
-from tests.bench.soak_verdict import problems, report
+import re
+import subprocess
+import sys
 
-SOAK_S = 120.0
+MINUTES = "2"
 
 
 def test_two_minutes_without_an_underrun_growth_or_drift() -> None:
-    found = soak(SOAK_S, is_load_idle=True)
-    assert problems(found) == [], report(found)
-    assert found.n_changes >= 2
-    assert found.halves["engine"][0].n > 1000
+    """A process of its own: the memory of one that ran other tests first is not the program's."""
+    line = [sys.executable, "-m", "tests.bench.soak", "--minutes", MINUTES, "--yielding"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^played     120 s, 7\d\d\d frames, 2 changes of model$", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^latency    engine: [1-9]", done.stdout, re.MULTILINE), done.stdout
