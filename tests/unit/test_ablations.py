@@ -222,6 +222,23 @@ def test_blocks_are_heard_when_a_card_would_have_asked_for_them() -> None:
     assert np.all(played[first:] == np.float32(0.5))
 
 
+class Drawing(Network):
+    """A network that says what it was given to draw with."""
+
+    def run(self, motion: Float32, noise: Float32, position: float) -> Float32:  # noqa: ARG002 - noise alone is said
+        """The first of the noise."""
+        return np.asarray(noise[:1] / 10.0, np.float32)
+
+
+def test_two_draws_differ_and_without_temperature_there_is_one() -> None:
+    events = [(np.zeros(14, np.float32), i / 50) for i in range(10)]
+    network = Drawing(np.ones(1, np.float32))
+    first, again, other = (play_blocks(Step(), network, PLAYING, events, 4800, 1.0, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.count_nonzero(first != other) > 4000
+    assert not play_blocks(Step(), network, PLAYING, events, 4800, 0.0, 1).any()
+
+
 def test_a_listener_sees_every_column_and_is_silent(tmp_path: Path) -> None:
     take, listener = make_take(tmp_path), Listener(PLAYING)
     assert not play_span(PLAYING, listener, Span(take, 20, 90)).any()
