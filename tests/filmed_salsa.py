@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tests.media_files import make_video
 from tests.theremin import body_times, play_theremin
-from trainer.film import SALSA, View, film, load_body
+from trainer.filming.film import SALSA, View, film, load_body
 
 FPS = 50
 RATE_HZ = 48000

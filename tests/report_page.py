@@ -15,7 +15,7 @@ import numpy.typing as npt
 from device.core.bundle import MODEL_FILES, Manifest
 from device.models.bundles import FACTORY, read_bundle, write_bundle
 from device.store.store import Take, TakeWriter, list_takes
-from trainer.playing import Span
+from trainer.evaluating.playing import Span
 
 RATE_HZ = 48000
 TAKE_S = 14.0
@@ -73,9 +73,9 @@ def make_bundle(folder: Path) -> Manifest:
 def make_run(folder: Path, takes: list[Take], manifest: Manifest) -> None:
     """A run's folder with settings that fit the bundle, and a log in two files: it was cut and gone on with."""
     from trainer.backend import tf
-    from trainer.run_folder import keep_settings
+    from trainer.learning.command import run_settings
+    from trainer.runs.folder import keep_settings
     from trainer.settings import PRESETS
-    from trainer.train import run_settings
 
     settings = run_settings(
         takes, PRESETS["quick"], manifest.segment_s, lead_s=manifest.lead_s, n_latent=manifest.n_latent
@@ -93,8 +93,8 @@ def make_run(folder: Path, takes: list[Take], manifest: Manifest) -> None:
 def main(folder: Path) -> int:
     """Make all, and run the command with a baseline that stands in for a trained one."""
     from device.cli import run
-    from trainer import report
     from trainer.__main__ import COMMANDS
+    from trainer.reporting import command as report
 
     takes, manifest = make_takes(folder / "takes"), make_bundle(folder / "bundle")
     make_run(folder / "run", takes, manifest)

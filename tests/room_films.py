@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from device.core.frame import Frame
 from device.core.motiongram import Motion, Motiongram, MotionSettings
-from trainer.film import View, film, salsa_bodies
+from trainer.filming.film import View, film, salsa_bodies
 
 Picture = npt.NDArray[np.float64]
 Light = Callable[[Picture, float], Picture]

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
-from trainer.film import Body
-from trainer.instrument import GESTURE_RATE_HZ, at_rate, gesture, harmonics, smooth
+from trainer.filming.film import Body
+from trainer.filming.instrument import GESTURE_RATE_HZ, at_rate, gesture, harmonics, smooth
 
 
 def play_theremin(

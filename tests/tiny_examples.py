@@ -58,7 +58,7 @@ class NoBar:
 
 def weights_after(examples: WholeBatches, team: Any, n_steps: int) -> list[npt.NDArray[np.float32]]:
     """All weights after some steps."""
-    from trainer.loop import Loop
+    from trainer.learning.loop import Loop
 
     loop: Any = Loop(examples, None, TINY, team)  # type: ignore[arg-type]
     loop.steps_per_epoch = n_steps

@@ -42,7 +42,7 @@ class ExampleSettings:
         What the joint encoder hears of a segment.
     synth : SynthSettings
     body_leads : bool
-        Loudness that does not follow the dance is made to (`trainer.loudness`).
+        Loudness that does not follow the dance is made to (`trainer.data.loudness`).
     """
 
     segment_s: float

@@ -17,7 +17,7 @@ from device.store.files import replace_synced
 from tests.ablations.cases import Case, Group, groups
 from tests.ablations.results import Results, Row
 from tests.ablations.table import page, read_decisions
-from trainer.prepare import load_takes
+from trainer.data.prepare import load_takes
 from trainer.settings import PRESETS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from device.core.noise import SlowNoise
 from device.core.window import Window
 from device.edges.model import Float32, SpectrumModel
-from trainer.playing import Playing
+from trainer.evaluating.playing import Playing
 
 Float64 = npt.NDArray[np.float64]
 Column = tuple[Float32, float]

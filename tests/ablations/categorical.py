@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from device.edges.model import SpectrumModel
-from trainer.augment import Batch
-from trainer.dataset import Examples
+from trainer.data.augment import Batch
+from trainer.data.dataset import Examples
 from trainer.settings import ModelSettings
 
 Float32 = npt.NDArray[np.float32]

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.ablations.material import silence_where_still
-from trainer.augment import Batch
 from trainer.backend import keras, quiet, tf
-from trainer.dataset import Examples
-from trainer.model import motion_trunk
+from trainer.data.augment import Batch
+from trainer.data.dataset import Examples
+from trainer.learning.model import motion_trunk
 from trainer.settings import ModelSettings, RunSettings
 
 layers, ops = keras.layers, keras.ops

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from device.store.store import Take
 from tests.ablations.cases import Training
-from trainer.augment import Batch
-from trainer.dataset import Examples
-from trainer.playing import Playing, Span, held_out_spans
-from trainer.prepare import Segments, split
+from trainer.data.augment import Batch
+from trainer.data.dataset import Examples
+from trainer.data.prepare import Segments, split
+from trainer.evaluating.playing import Playing, Span, held_out_spans
+from trainer.learning.command import run_settings
 from trainer.settings import HOP_S, Preset, RunSettings
-from trainer.train import run_settings
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -150,7 +150,7 @@ def augmentation(training: Training) -> Iterator[None]:
     if training.is_varied:
         yield
     else:
-        with patch("trainer.dataset.vary", lambda *_: None):
+        with patch("trainer.data.dataset.vary", lambda *_: None):
             yield
 
 

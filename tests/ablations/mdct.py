@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.augment import Batch
-from trainer.dataset import Examples
+from trainer.data.augment import Batch
+from trainer.data.dataset import Examples
 from trainer.settings import ModelSettings
 
 Float32 = npt.NDArray[np.float32]

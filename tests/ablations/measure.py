@@ -13,10 +13,10 @@ from device.edges.model import SpectrumModel
 from tests.ablations.cases import Case, Training
 from tests.ablations.material import Material
 from tests.ablations.trained import Trained, play, still_sound, train_case
-from trainer.draws import agreements
-from trainer.macs import count
-from trainer.metrics import still_level_dbfs
-from trainer.reference import Reference
+from trainer.evaluating.draws import agreements
+from trainer.evaluating.metrics import still_level_dbfs
+from trainer.evaluating.reference import Reference
+from trainer.exporting.macs import count
 
 Row = dict[str, Any]
 

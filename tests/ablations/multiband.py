@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.ablations.pqmf import analyse_bands, filters, join_kernel
-from trainer.augment import Batch
-from trainer.dataset import Examples
+from trainer.data.augment import Batch
+from trainer.data.dataset import Examples
 from trainer.settings import ModelSettings
 
 Float32 = npt.NDArray[np.float32]

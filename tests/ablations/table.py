@@ -10,7 +10,7 @@ from typing import Any
 from tests.ablations.cases import Group
 from tests.ablations.results import Results
 from tests.bench.results import digits
-from trainer.table import ROWS
+from trainer.evaluating.table import ROWS
 
 Row = dict[str, Any]
 

@@ -19,11 +19,11 @@ from tests.ablations.heads import Head, deployed, to_f16, train_head
 from tests.ablations.material import Material, SoundExamples, augmentation, take_noise_out
 from tests.ablations.mdct import MdctHead
 from tests.ablations.multiband import MultibandHead
-from trainer import export
-from trainer.dataset import Examples
-from trainer.levels import equalise
-from trainer.loop import Loop
-from trainer.playing import Playing, Span, play_spans, play_still
+from trainer.data.dataset import Examples
+from trainer.evaluating.playing import Playing, Span, play_spans, play_still
+from trainer.exporting import export
+from trainer.learning.levels import equalise
+from trainer.learning.loop import Loop
 from trainer.settings import RunSettings
 
 Float32 = npt.NDArray[np.float32]

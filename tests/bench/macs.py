@@ -8,7 +8,7 @@ from tests.bench.boards import estimate
 from tests.bench.figures import Section
 from tests.bench.results import digits, grid
 from tests.bench.whole import BUDGET_FPS
-from trainer.macs import count
+from trainer.exporting.macs import count
 
 HOW = """\
 - **multiply-accumulates and memory traffic**: counted from the operators and shapes in the bundle's own files, for one

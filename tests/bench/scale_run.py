@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from device.edges.model_tflite import preload
-from trainer.prepare import load_takes, split
+from trainer.data.prepare import load_takes, split
+from trainer.learning.command import run_settings
 from trainer.settings import HOP_S, PRESETS
-from trainer.train import run_settings
 
 N_EPOCHS = 5
 """The first is not counted: in it operations are traced and what is read comes into memory."""
@@ -43,8 +43,8 @@ def main(takes_dir: Path, cache_dir: Path, n_steps: int) -> dict[str, float]:
     settings = run_settings(takes, preset)
     training, _ = split(takes, settings.example.segment_s, HOP_S)
     marks_s.append(time.perf_counter())
-    from trainer.dataset import Examples
-    from trainer.spectra_cache import SpectraCache
+    from trainer.data.dataset import Examples
+    from trainer.data.spectra_cache import SpectraCache
 
     examples = Examples(takes, settings.example, SpectraCache(cache_dir))
     marks_s.append(time.perf_counter())
@@ -52,7 +52,7 @@ def main(takes_dir: Path, cache_dir: Path, n_steps: int) -> dict[str, float]:
     if n_steps == 0:
         return found
     from trainer.backend import tf
-    from trainer.loop import Loop
+    from trainer.learning.loop import Loop
 
     tf.config.experimental.enable_op_determinism()
     loop = Loop(examples, examples.rows(training), settings)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, allocate
-from trainer.film import SALSA, load_body, project, random_view
+from trainer.filming.film import SALSA, load_body, project, random_view
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -144,7 +144,7 @@ def write_network(
 ) -> None:
     """Export a network of `build_network`'s form, and write it as a bundle."""
     from device.models.bundles import write_bundle
-    from trainer.export import convert, make_goldens
+    from trainer.exporting.export import convert, make_goldens
 
     n_columns = max(2, round(segment_s * GRID_RATE_HZ))
     calibration = examples(100, n_columns, motion.n_features)

@@ -16,8 +16,8 @@ from device.models.bundles import load_bundle
 from device.store.store import allocate, list_takes
 from tests.bench.bench import ROOT, Bench
 from tests.bench.figures import TRAINING_MIN, Figure, Section
-from trainer.factory import STILL_S, make_take, recordings
-from trainer.film import load_body, random_view
+from trainer.filming.factory import STILL_S, make_take, recordings
+from trainer.filming.film import load_body, random_view
 
 TRAINER = (sys.executable, "-m", "trainer")
 

@@ -58,8 +58,8 @@ def make_models(folder: Path, sizes: Sequence[ModelSize], n_features: int, n_bin
 
 def write(folder: Path, size: ModelSize, n_features: int, n_bins: int) -> None:
     """Build one and convert it: what the process of its own does."""
-    from trainer.export import calibration_examples, convert, deployed
-    from trainer.model import DanceVAE
+    from trainer.exporting.export import calibration_examples, convert, deployed
+    from trainer.learning.model import DanceVAE
     from trainer.settings import ModelSettings
 
     n_columns = max(2, round(size.segment_s * GRID_RATE_HZ))

@@ -16,7 +16,7 @@ from tests.bench.figures import Section
 from tests.bench.results import digits, grid
 from tests.bench.scale_takes import TAKE_S, make_scale_takes
 from tests.bench.training import TRAINER
-from trainer.logbook import CURVES, HELD_OUT_ERROR
+from trainer.runs.logbook import CURVES, HELD_OUT_ERROR
 
 HOW = """\
 - **workers**: `python -m trainer train --preset quick --workers N` on ten minutes of such takes as **scale** makes, the

@@ -12,8 +12,8 @@ import pytest
 
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, list_takes
-from trainer.baseline import load_baseline
-from trainer.playing import Span
+from trainer.baseline.original import load_baseline
+from trainer.evaluating.playing import Span
 
 RATE_HZ = 48000
 FACTORY = Path(__file__).parents[2] / "device" / "factory" / "bundle"

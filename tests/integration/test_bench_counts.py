@@ -14,7 +14,7 @@ from tests.bench.growth import proportion, where_it_breaks
 from tests.bench.results import Others
 from tests.bench.whole import family, memory_mb
 from tests.tiny_model import N_BINS, N_COLUMNS, N_FEATURES, N_LATENT, TinyModel
-from trainer.macs import count
+from trainer.exporting.macs import count
 
 # The tiny model's layers: Conv1D(16, 3) on 10 columns of 14; two Dense(3); Dense(32) of 3 + 1; Dense(129).
 CONVOLUTION = 8 * 16 * 3 * 14

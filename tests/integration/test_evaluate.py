@@ -16,8 +16,8 @@ from device.core.motiongram import Motiongram, MotionSettings
 from device.models.bundles import read_bundle
 from device.store.store import TakeWriter
 from tests.sounds import RATE_HZ, noise
-from trainer.film import SALSA, View, film, load_body
-from trainer.table import ROWS, Figures
+from trainer.evaluating.table import ROWS, Figures
+from trainer.filming.film import SALSA, View, film, load_body
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -27,15 +27,15 @@ from device.edges.model_tflite import installed_runtimes
 from device.models.bundles import FACTORY, load_bundle
 from device.store.store import Take, allocate
 from tests.filmed_salsa import make_dance_video
-from trainer.evaluate import play_still
-from trainer.factory import RATE_HZ, STILL_S, make_clip, make_take
-from trainer.film import SALSA, View
-from trainer.metrics import level_dbfs, still_level_dbfs
+from trainer.evaluating.command import play_still
+from trainer.evaluating.metrics import level_dbfs, still_level_dbfs
+from trainer.filming.factory import RATE_HZ, STILL_S, make_clip, make_take
+from trainer.filming.film import SALSA, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trainer.evaluate import Playing
+    from trainer.evaluating.command import Playing
 
 ROOT = Path(__file__).parents[2]
 CLIP = FACTORY.parent / "dance.mp4"

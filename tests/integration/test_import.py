@@ -22,10 +22,10 @@ from device.core.motiongram import Motiongram, MotionSettings
 from device.edges.camera_file import CameraFile
 from device.store.store import Take, allocate, list_takes
 from tests.media_files import make_sound_file, make_text_file, make_truncated, make_video, moving_bar, tone
-from trainer.import_jobs import ImportTask, Outcome, side_by_side
-from trainer.import_video import Advance
-from trainer.importing import import_videos
-from trainer.media import read_sound
+from trainer.importing.command import import_videos
+from trainer.importing.jobs import ImportTask, Outcome, side_by_side
+from trainer.importing.media import read_sound
+from trainer.importing.video import Advance
 
 SETTINGS = MotionSettings()
 RATE_HZ = 48_000

@@ -20,9 +20,9 @@ N_ROWS, N_ACROSS, N_BINS = 48, 64, 1025
 def model() -> Iterator[Any]:
     """The module, imported when a test wants it: TensorFlow takes seconds."""
     preload()
-    import trainer.model
+    import trainer.learning.model
 
-    yield trainer.model  # noqa: PT022 - it is typed as what it gives
+    yield trainer.learning.model  # noqa: PT022 - it is typed as what it gives
 
 
 def test_the_score_is_least_for_draws_spread_as_reality_is(model: Any) -> None:

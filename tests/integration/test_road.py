@@ -23,14 +23,14 @@ from device.models.bundles import read_bundle
 from device.store.store import Take
 from tests.filmed_salsa import RATE_HZ, STILL_S, VIEWS, make_dance_video
 from tests.road import Road, command, last_object
-from trainer.draws import evaluate_draws
-from trainer.film import SALSA
-from trainer.hearing import level_dbfs
-from trainer.metrics import pitch_within_semitone
-from trainer.playing import Playing, Recorded, Span, held_out_spans, play_span, play_spans
-from trainer.prepare import load_takes, split
-from trainer.reference import Reference
-from trainer.run_folder import load_run
+from trainer.data.prepare import load_takes, split
+from trainer.evaluating.draws import evaluate_draws
+from trainer.evaluating.hearing import level_dbfs
+from trainer.evaluating.metrics import pitch_within_semitone
+from trainer.evaluating.playing import Playing, Recorded, Span, held_out_spans, play_span, play_spans
+from trainer.evaluating.reference import Reference
+from trainer.filming.film import SALSA
+from trainer.runs.folder import load_run
 from trainer.settings import HOP_S, RunSettings
 
 pytestmark = pytest.mark.timeout(1200)
@@ -137,7 +137,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(road: Road) -> Trained:
     preload()
-    from trainer.dataset import Examples
+    from trainer.data.dataset import Examples
 
     settings, _, model = load_run(road.run)
     takes: list[Take] = load_takes(road.takes)

@@ -20,8 +20,8 @@ from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, list_takes
 from tests.eventually import eventually
 from tests.tiny_runs import RATE_HZ, TINY, command, declined, finish, make_takes, refused, start, write_take
-from trainer.table import Figures
-from trainer.take_hash import take_hash
+from trainer.data.take_hash import take_hash
+from trainer.evaluating.table import Figures
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -134,7 +134,7 @@ def test_a_run_gone_on_with_other_takes_says_what_differs(takes: Path, whole: tu
 
 
 def test_a_pace_that_is_hastened_goes_no_slower_than_its_steps() -> None:
-    from trainer.pace import Pace
+    from trainer.learning.pace import Pace
 
     pace = Pace(lambda step: 1.0 - step / 1000.0, 1000)
     assert float(pace.rate(100)) == pytest.approx(0.9)

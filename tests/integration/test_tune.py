@@ -15,10 +15,10 @@ import pytest
 
 from device.models.bundles import FACTORY, read_bundle
 from tests.tiny_runs import command, declined, make_takes
-from trainer.macs import count
-from trainer.model_cost import cost_of
+from trainer.exporting.macs import count
+from trainer.exporting.model_cost import cost_of
 from trainer.settings import ModelSettings
-from trainer.tune_command import front
+from trainer.tuning.command import front
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,7 +46,7 @@ def interrupted() -> Iterator[threading.Event]:
 def search(takes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that was interrupted in its first trial."""
     run = tmp_path_factory.mktemp("searches") / "search"
-    with patch("trainer.training.until_stopped", interrupted):
+    with patch("trainer.learning.training.until_stopped", interrupted):
         done = command(*words(takes, run, 1))
     assert done.returncode == 130
     assert "interrupted in trial 0" in done.stderr

@@ -16,12 +16,12 @@ from device.core.errors import BundleError
 from device.core.motiongram import MotionSettings
 from device.models.bundles import FACTORY, read_manifest
 from tests.tiny_runs import declined, make_takes, tone, trained, write_take
-from trainer import warm_start
+from trainer.exporting.tflite_weights import Layer, read_layers
+from trainer.learning import warm_start
+from trainer.learning.warm_start import open_start
 from trainer.reporting.curves import read_curves
-from trainer.run_folder import exported_version, next_version, note_export
+from trainer.runs.folder import exported_version, next_version, note_export
 from trainer.settings import ModelSettings
-from trainer.tflite_weights import Layer, read_layers
-from trainer.warm_start import open_start
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -104,7 +104,7 @@ def test_a_run_begins_with_the_factorys_bundle(takes: Path, tmp_path: Path) -> N
 
 
 def test_the_factorys_network_makes_the_factorys_sound() -> None:
-    from trainer.model import DanceVAE
+    from trainer.learning.model import DanceVAE
 
     start, golden = open_start("factory"), read_manifest(FACTORY).golden
     widths = {"n_latent": start.n_latent, "n_hidden": start.n_hidden, "n_filters": start.n_filters}
@@ -116,7 +116,7 @@ def test_the_factorys_network_makes_the_factorys_sound() -> None:
 
 def test_weights_in_another_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean and deviation have one shape: only the sound tells them apart."""
-    from trainer.model import DanceVAE
+    from trainer.learning.model import DanceVAE
 
     def swapped(data: bytes) -> list[Layer]:
         return [replace(layer, is_sigmoid=layer.kernel.shape[1] == 32 and not layer.is_sigmoid)

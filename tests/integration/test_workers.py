@@ -20,9 +20,9 @@ from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter
 from tests.eventually import eventually
 from tests.long import long
-from trainer.crew import crew_of
-from trainer.prepare import Segments
-from trainer.worker import part_of
+from trainer.data.prepare import Segments
+from trainer.learning.crew import crew_of
+from trainer.learning.worker import part_of
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -34,14 +34,15 @@ from trainer import settings
 
 settings.PRESETS["quick"] = settings.Preset(n_steps=N_STEPS, batch_size=16, n_hidden=32, n_filters=8, n_epochs=N_EPOCHS)
 if __name__ == "__main__":
-    sys.exit(run("trainer", "", {"train": Command("trainer.train", "")}, ["train", "--seed", "7", *sys.argv[1:]]))
+    commands = {"train": Command("trainer.learning.command", "")}
+    sys.exit(run("trainer", "", commands, ["train", "--seed", "7", *sys.argv[1:]]))
 """
 STEPS = """
 import sys
 import numpy as np
 from tests.tiny_examples import TINY, WholeBatches, weights_after
 from trainer.backend import tf
-from trainer.team import Team
+from trainer.learning.team import Team
 
 index = int(sys.argv[1])
 team = Team() if index < 0 else Team(tf.distribute.MultiWorkerMirroredStrategy(), index, 2)
@@ -230,7 +231,7 @@ def test_wrong_use_is_said(monkeypatch: pytest.MonkeyPatch, workers: str, config
 
 def test_a_machine_with_several_gpus_is_one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    monkeypatch.setattr("trainer.crew.GPUS", tmp_path)
+    monkeypatch.setattr("trainer.learning.crew.GPUS", tmp_path)
     (tmp_path / "0000:01:00.0").mkdir()
     assert crew_of("auto", 64) is None
     (tmp_path / "0000:02:00.0").mkdir()

@@ -25,7 +25,7 @@ from tests.ablations.material import (
 from tests.ablations.mdct import Mdct, MdctHead
 from tests.ablations.multiband import MultibandHead
 from tests.ablations.pqmf import analyse_bands, filters, join_bands
-from trainer.playing import Playing, Span, play_span, play_still
+from trainer.evaluating.playing import Playing, Span, play_span, play_still
 from trainer.settings import PRESETS, ExampleSettings
 
 Float32 = npt.NDArray[np.float32]

@@ -12,10 +12,10 @@ import pytest
 from device.core.errors import TrainingError, UsageError
 from device.core.motiongram import MotionSettings
 from device.store.store import Take, TakeWriter
-from trainer.baseline import FILE, Baseline, load_baseline, say, train_baseline
-from trainer.baseline_material import Material
-from trainer.playing import Span
-from trainer.prepare import split
+from trainer.baseline.material import Material
+from trainer.baseline.original import FILE, Baseline, load_baseline, say, train_baseline
+from trainer.data.prepare import split
+from trainer.evaluating.playing import Span
 
 RATE_HZ = 8000
 SETTINGS = MotionSettings(height=4, width=6)
@@ -151,7 +151,7 @@ def test_motion_alone_plays(baseline: Baseline, take: Take, tmp_path: Path) -> N
 
 def test_the_sound_is_encoded_with_the_motion() -> None:
     from trainer.backend import tf
-    from trainer.baseline_model import BaselineSettings, Networks
+    from trainer.baseline.model import BaselineSettings, Networks
 
     networks = Networks(BaselineSettings(SEGMENT_S, RATE_HZ, 5, 10))
     sound, noise = tf.random.stateless_normal((8, N_SEGMENT), [0, 0]), tf.zeros((8, 32))

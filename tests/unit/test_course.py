@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from device.core.errors import UsageError
-from trainer.course import Course, Limits, Over, Watch, gave_up_after
+from trainer.learning.course import Course, Limits, Over, Watch, gave_up_after
 from trainer.settings import Preset
 
 PRESET = Preset(n_steps=1000, n_epochs=10)

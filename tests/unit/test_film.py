@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from device.core.motiongram import Motiongram, MotionSettings
-from trainer.film import SALSA, Body, View, film, load_body, random_view, salsa_bodies
-from trainer.instrument import gesture, play
-from trainer.metrics import level_dbfs
+from trainer.evaluating.metrics import level_dbfs
+from trainer.filming.film import SALSA, Body, View, film, load_body, random_view, salsa_bodies
+from trainer.filming.instrument import gesture, play
 
 RATE_HZ = 48000
 

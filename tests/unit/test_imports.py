@@ -154,7 +154,7 @@ def test_the_files_are_really_read() -> None:
         ("device/edges/a.py", "import device.config", "device.config is not among device.core, device.edges"),
         ("device/edges/a.py", "import alsaaudio", "alsaaudio is not for this file"),
         ("device/edges/a.py", "import av.container", "av is not for this file"),
-        ("device/a.py", "from trainer.model import build", "trainer.model.build is not among device"),
+        ("device/a.py", "from trainer.learning.model import build", "trainer.learning.model.build is not among device"),
         ("device/a.py", "import tensorflow as tf", "tensorflow is not for this file"),
         ("device/a.py", "m = importlib.import_module('keras.layers')", "keras is not for this file"),
         ("device/a.py", "import matplotlib.pyplot as plt", "matplotlib is not for this file"),

@@ -7,8 +7,8 @@ import pytest
 from sklearn.feature_selection import mutual_info_regression
 
 from tests.sounds import RATE_HZ, Float64, Sound
-from trainer.heard import Heard
-from trainer.information import Moves, information, mutual_information_bits, window_pitch_hz
+from trainer.evaluating.heard import Heard
+from trainer.evaluating.information import Moves, information, mutual_information_bits, window_pitch_hz
 
 DURATION_S = 30.0
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from trainer.hearing import BAND_EDGES_HZ, Sound
-from trainer.levels import LARGEST_GAIN_DB, at_bins, band_gains_db
+from trainer.evaluating.hearing import BAND_EDGES_HZ, Sound
+from trainer.learning.levels import LARGEST_GAIN_DB, at_bins, band_gains_db
 
 RATE_HZ = 48000
 CENTRES_HZ = np.sqrt(BAND_EDGES_HZ[:-1] * BAND_EDGES_HZ[1:])

@@ -7,7 +7,7 @@ import pytest
 from scipy import linalg, signal
 
 from tests.sounds import RATE_HZ, Sound, music, noise
-from trainer.likeness import covariance, frechet_mel, frechet_parts, likeness, mel_bank, mel_power
+from trainer.evaluating.likeness import covariance, frechet_mel, frechet_parts, likeness, mel_bank, mel_power
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from trainer.loudness import FOLLOWS, LARGEST_GAIN_DB, leading_gains_db
+from trainer.data.loudness import FOLLOWS, LARGEST_GAIN_DB, leading_gains_db
 
 Float64 = npt.NDArray[np.float64]
 TIMES_S = np.arange(1000) / 50

@@ -12,12 +12,12 @@ from scipy import signal
 
 from device.core.errors import TrainingError
 from tests.sounds import notes
-from trainer import metrics
-from trainer.heard import Heard
-from trainer.information import Moves
-from trainer.metrics import figures, level_dbfs, still_level_dbfs
-from trainer.pitch import pitch_frames, yin
-from trainer.table import ROWS, Figures, format_table
+from trainer.evaluating import metrics
+from trainer.evaluating.heard import Heard
+from trainer.evaluating.information import Moves
+from trainer.evaluating.metrics import figures, level_dbfs, still_level_dbfs
+from trainer.evaluating.pitch import pitch_frames, yin
+from trainer.evaluating.table import ROWS, Figures, format_table
 
 Sound = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import pytest
 from device.core.errors import CameraError, ConfigError
 from device.core.frame import Frame
 from device.core.motiongram import Motion, Motiongram, MotionSettings, erode
-from trainer.film import View, film, salsa_bodies
+from trainer.filming.film import View, film, salsa_bodies
 
 Grey = npt.NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.sounds import RATE_HZ, noise, notes
-from trainer.onsets import (
+from trainer.evaluating.onsets import (
     HitRate,
     motion_onsets_s,
     onset_hit_rate,

@@ -11,11 +11,11 @@ from device.core.synth import SynthSettings
 from device.edges.model_fake import FakeModel
 from device.store.store import Take, TakeWriter
 from tests.sounds import Sound
-from trainer.draws import agreements, evaluate_draws
-from trainer.evaluate import evaluate_null, evaluate_real
-from trainer.playing import Playing, Span, held_out_spans, moves_of, play_spans, real_sound, shuffled_columns
-from trainer.prepare import split
-from trainer.reference import Reference
+from trainer.data.prepare import split
+from trainer.evaluating.command import evaluate_null, evaluate_real
+from trainer.evaluating.draws import agreements, evaluate_draws
+from trainer.evaluating.playing import Playing, Span, held_out_spans, moves_of, play_spans, real_sound, shuffled_columns
+from trainer.evaluating.reference import Reference
 from trainer.settings import ExampleSettings
 
 RATE_HZ = 48000

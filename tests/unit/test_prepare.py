@@ -13,7 +13,7 @@ import pytest
 from device.core.errors import TakeError, UsageError
 from device.core.motiongram import MotionSettings
 from device.store.store import Take, TakeWriter
-from trainer.prepare import Segments, add_arguments, describe, main, split
+from trainer.data.prepare import Segments, add_arguments, describe, main, split
 
 SETTINGS = MotionSettings(height=4, width=6)
 RATE_HZ = 8000

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from trainer.read_ahead import ReadAhead
+from trainer.data.read_ahead import ReadAhead
 
 pytestmark = pytest.mark.timeout(30)
 

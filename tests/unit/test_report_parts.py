@@ -18,7 +18,8 @@ from device.core.motiongram import MotionSettings
 from device.models.bundles import FACTORY, read_bundle
 from device.store.store import Take, TakeWriter, list_takes
 from tests.tiny_model import TinyModel
-from trainer.playing import Span
+from trainer.evaluating.playing import Span
+from trainer.evaluating.table import ROWS
 from trainer.reporting.charts import HELD_OUT, LEARNED, curve_chart, map_chart, value_range
 from trainer.reporting.curves import Curve, read_curves
 from trainer.reporting.latents import LatentMap, find_latent, heights, project
@@ -26,7 +27,6 @@ from trainer.reporting.markup import Html, data_uri, join, tag
 from trainer.reporting.pictures import N_COLUMNS, frequency_marks, motion_picture, sound_levels_db, sound_picture
 from trainer.reporting.scenes import Voice, busiest, make_scenes
 from trainer.reporting.words import clock, figure_meanings, minutes, moment, size
-from trainer.table import ROWS
 
 RATE_HZ, FPS = 48000, 50
 MOTION = MotionSettings(height=6, width=8)

@@ -28,7 +28,7 @@ from tests.room_films import (
     seen,
     true_quantities,
 )
-from trainer.film import View, film, salsa_bodies
+from trainer.filming.film import View, film, salsa_bodies
 
 SETTINGS = MotionSettings()
 LEARNED_S = 6.0

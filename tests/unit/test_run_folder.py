@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device.core.errors import UsageError
-from trainer.run_folder import alone
+from trainer.runs.folder import alone
 
 
 def test_a_second_training_in_a_run_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:

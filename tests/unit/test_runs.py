@@ -11,12 +11,12 @@ import pytest
 
 from device.store.store import Take, list_takes
 from tests.tiny_runs import TINY, command, declined, make_takes
-from trainer.origin import made_with
-from trainer.run_folder import keep_settings
-from trainer.run_story import keep_result, write_readme
+from trainer.evaluating.table import Figures
+from trainer.learning.command import run_settings
+from trainer.runs.folder import keep_settings
+from trainer.runs.origin import made_with
+from trainer.runs.story import keep_result, write_readme
 from trainer.settings import RunSettings
-from trainer.table import Figures
-from trainer.train import run_settings
 
 
 @pytest.fixture(scope="module")

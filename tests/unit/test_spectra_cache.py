@@ -21,12 +21,12 @@ from device.core.errors import TrainingError, UsageError
 from device.core.motiongram import MotionSettings
 from device.core.synth import SynthSettings, analyse
 from device.store.store import Take, TakeWriter
-from trainer import spectra, spectra_cache
-from trainer.dataset import Examples
-from trainer.open_files import allow_takes
+from trainer.data import spectra, spectra_cache
+from trainer.data.dataset import Examples
+from trainer.data.open_files import allow_takes
+from trainer.data.spectra_cache import SpectraCache, key_of
+from trainer.data.spectra_file import SpectraFile, write_spectra
 from trainer.settings import ExampleSettings
-from trainer.spectra_cache import SpectraCache, key_of
-from trainer.spectra_file import SpectraFile, write_spectra
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -207,7 +207,7 @@ def test_the_folder_is_bounded_but_for_what_is_in_use(tmp_path: Path) -> None:
 
 def test_no_room_is_one_line_before_anything_is_computed(cache: SpectraCache, take: Take, computed: Counted) -> None:
     with (
-        patch("trainer.spectra_cache.shutil.disk_usage", lambda _: Usage(1, 1, 1000)),
+        patch("trainer.data.spectra_cache.shutil.disk_usage", lambda _: Usage(1, 1, 1000)),
         pytest.raises(TrainingError, match="--cache"),
     ):
         cache.open([take], SETTINGS)
@@ -240,8 +240,9 @@ def test_more_takes_than_files_are_allowed_at_first(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from tests.unit.test_spectra_cache import SETTINGS
-from trainer import open_files, spectra_cache
-from trainer.prepare import load_takes
+from trainer.data import open_files
+from trainer.data import spectra_cache
+from trainer.data.prepare import load_takes
 open_files.SPARE_FILES = 20
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, hard))

@@ -15,9 +15,9 @@ from device.core.motiongram import Motiongram, MotionSettings
 from device.store.store import Take, TakeWriter
 from tests.theremin import body_times, play_theremin
 from tests.tiny_runs import RATE_HZ, command, tone, write_take
-from trainer.film import SALSA, View, film, load_body
-from trainer.take_checks import check_take
-from trainer.take_pictures import draw
+from trainer.checking.take_checks import check_take
+from trainer.checking.take_pictures import draw
+from trainer.filming.film import SALSA, View, film, load_body
 
 FPS = 50.0
 STILL_S = 1.0

@@ -23,7 +23,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from tests.tiny_examples import TINY, WholeBatches, weights_after
-from trainer.team import Team
+from trainer.learning.team import Team
 
 alone = weights_after(WholeBatches(TINY), Team(), 3)
 both = weights_after(WholeBatches(TINY), Team(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])), 3)

@@ -1,1 +1,1 @@
-"""What `trainer report` puts on its page: measured, drawn and encoded here; `trainer.report` is the command."""
+"""What `trainer report` puts on its page: measured, drawn and encoded here."""

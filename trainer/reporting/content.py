@@ -11,19 +11,19 @@ import numpy.typing as npt
 
 from device.core.bundle import Manifest
 from device.store.store import Take
-from trainer.playing import Span
+from trainer.evaluating.playing import Span
+from trainer.evaluating.table import Figures
 from trainer.reporting.costs import VariantCost
 from trainer.reporting.curves import Curve
 from trainer.reporting.latents import LatentMap, Moments
 from trainer.reporting.scenes import Scene
 from trainer.settings import RunSettings
-from trainer.table import Figures
 
 Float32 = npt.NDArray[np.float32]
 
 
 class Baseline(Protocol):
-    """What a report asks of a baseline (`trainer.baseline`)."""
+    """What a report asks of a baseline (`trainer.baseline.original`)."""
 
     @property
     def segment_s(self) -> float:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from device.core.synth import Synth
 from device.edges.model import SpectrumModel
 from device.engine.engine import Player, play_virtual
-from trainer.macs import count
-from trainer.playing import Playing, Span
+from trainer.evaluating.playing import Playing, Span
+from trainer.exporting.macs import count
 
 Float32 = npt.NDArray[np.float32]
 

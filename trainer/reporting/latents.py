@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from device.core.tflite_file import Reader
 from device.core.window import grid_offsets_s, grid_weights, interpolate
-from trainer.playing import Playing, Span
+from trainer.evaluating.playing import Playing, Span
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.prepare import describe
+from trainer.data.prepare import describe
 from trainer.reporting.content import Content, Float32
 from trainer.reporting.markup import Html, data_uri, join, tag
 from trainer.reporting.pictures import frequency_marks, motion_picture, sound_levels_db, sound_picture

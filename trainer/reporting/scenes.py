@@ -11,7 +11,7 @@ import numpy.typing as npt
 import soundfile
 
 from device.core.take import to_int16
-from trainer.playing import Span
+from trainer.evaluating.playing import Span
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from device.core.motiongram import MotionSettings
-from trainer.prepare import describe
+from trainer.data.prepare import describe
+from trainer.evaluating.table import ROWS
 from trainer.reporting.charts import HELD_OUT, LEARNED, colour_bar, curve_chart, map_chart, value_range
 from trainer.reporting.content import Content
 from trainer.reporting.costs import BUDGET_FPS
@@ -14,7 +15,6 @@ from trainer.reporting.curves import Curve
 from trainer.reporting.latents import Float64, LatentMap
 from trainer.reporting.markup import Html, join, tag
 from trainer.reporting.words import figure_meanings, millions, minutes, moment, size
-from trainer.table import ROWS
 
 HEADINGS = {"f16": "ours, f16", "int8": "ours, int8"}
 KEY = {

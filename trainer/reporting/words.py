@@ -6,7 +6,7 @@ import inspect
 import re
 from datetime import datetime, timezone
 
-from trainer.table import Figures
+from trainer.evaluating.table import Figures
 
 _FIRST_POSSIBLE_S = 1_577_836_800  # 2020: a smaller version number was no time
 

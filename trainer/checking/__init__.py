@@ -1,0 +1,1 @@
+"""Takes that nothing good can be learned from are found before training."""

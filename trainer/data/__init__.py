@@ -1,0 +1,1 @@
+"""From takes to batches: segments, spectra that are computed once, augmentation."""

@@ -1,0 +1,1 @@
+"""Held-out dances are played, and how well the sound follows them is measured."""

@@ -1,0 +1,1 @@
+"""Trained weights become TFLite files in a bundle."""

@@ -1,0 +1,1 @@
+"""Videos with sound become takes."""

@@ -1,0 +1,1 @@
+"""Settings searched by what is heard, within what a box can compute."""
