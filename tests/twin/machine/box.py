@@ -47,6 +47,10 @@ class EmulatedBox:
 
     Attributes
     ----------
+    folder : Path
+        Its own.
+    drives : sequence of Drive
+        Root and state.
     machine : Machine
     guest : Guest
     """
@@ -66,14 +70,14 @@ class EmulatedBox:
         if drives is None:
             drives = image.drives(work, folder)
         self._hardware = Hardware(image.kernel, image.initrd, drives, more, append, has_card)
-        self._folder, self._key = folder, image.key
+        self.folder, self.drives, self._key = folder, drives, image.key
         self.switch_on()
 
     def switch_on(self, **changed: Any) -> None:
         """Switch it on, with changed hardware if asked for; it was off."""
-        self.machine = Machine(self.work, replace(self._hardware, **changed), self._folder)
+        self.machine = Machine(self.work, replace(self._hardware, **changed), self.folder)
         self.guest = Guest(self.machine, self._key)
-        self._said = self._folder / "status.jsonl"
+        self._said = self.folder / "status.jsonl"
         self._following: subprocess.Popen[bytes] | None = None
 
     def hang_up(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from tests.twin.machine import checks_cold, checks_show, soak
+from tests.twin.machine import checks_cold, checks_show, plugs, soak
 from tests.twin.machine.box import EmulatedBox
 from tests.twin.machine.image import Image, make_image
 from tests.twin.results import Check, Found, Results
@@ -141,8 +141,20 @@ COLD = (
         checks_cold.read_only,
     ),
 )
+PLUGS = (
+    Try(
+        _check(
+            "plugs",
+            "whenever the plug is pulled, it performs again when it is back, with all takes and models that it had",
+            "ended at random moments of recording, saving, taking a model in and changing it; its state looked at from "
+            "outside, then switched on again (PULLED_PLUGS: more)",
+            "no process in the machine syncs a file, and the plug is pulled when a take was said to be saved",
+        ),
+        plugs.hold,
+    ),
+)
 SOAK = (Try(soak.CHECK, soak.holds),) if soak.hours() else ()
-CHECKS: Sequence[Check] = [each.check for each in (*SHOW, *COLD, *SOAK)]
+CHECKS: Sequence[Check] = [each.check for each in (*SHOW, *COLD, *PLUGS, *SOAK)]
 
 
 def run(results: Results, work: Workbench) -> None:
@@ -154,6 +166,7 @@ def run(results: Results, work: Workbench) -> None:
     _try_all(results, work, image, "show", SHOW, {})
     cold = {"has_card": False, "append": f"ro {checks_cold.NO_CAMERA}"}
     _try_all(results, work, image, "cold", COLD, cold)
+    _try_all(results, work, image, "plugs", PLUGS, {})
     _try_all(results, work, image, "soak", SOAK, {})
 
 
