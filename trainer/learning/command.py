@@ -13,6 +13,7 @@ from device.core.synth import SynthSettings
 from device.store.store import Take
 from trainer.data.prepare import load_takes
 from trainer.data.spectra_cache import add_cache_arguments, cache_of
+from trainer.learning.compute import Compute
 from trainer.learning.course import Limits
 from trainer.learning.crew import add_worker_arguments, crew_of
 from trainer.learning.training import train
@@ -98,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     argument("--patience", type=int, metavar="N", help="end when N epochs brought nothing, and keep the best")
     argument("--seed", type=int, default=0, metavar="N", help="of everything random (%(default)s)")
+    argument(
+        "--compute",
+        choices=["auto", "plain"],
+        default="auto",
+        help="auto: number format, XLA and threads by what is fastest here; plain: float32 (%(default)s)",
+    )
     add_cache_arguments(parser)
     add_worker_arguments(parser)
 
@@ -184,8 +191,9 @@ def main(args: argparse.Namespace) -> int:
     crew = crew_of(args.workers, settings.preset.batch_size)
     if crew is not None and (limits.minutes, limits.patience) != (None, None):
         raise UsageError("--minutes and --patience are for one worker: leave them out, or give --workers 1")
+    compute = Compute() if args.compute == "plain" else None
     started_s = time.monotonic()
-    figures = train(takes, args.run, settings, start, limits, cache, crew=crew)
+    figures = train(takes, args.run, settings, start, limits, cache, crew=crew, compute=compute)
     if not figures:
         print("trained; the first worker finishes the run")
         return 0

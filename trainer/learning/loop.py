@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from trainer.backend import keras, tf
 from trainer.data.augment import Batch
 from trainer.data.dataset import Examples
 from trainer.data.read_ahead import ReadAhead
+from trainer.learning.compute import Compute
 from trainer.learning.model import DanceVAE
 from trainer.learning.pace import Pace
 from trainer.learning.team import Team
@@ -37,6 +39,8 @@ class Loop:
     settings : RunSettings
     team : Team, optional
         With whom the weights are moved; alone unless given.
+    compute : Compute
+        How a step is computed; a team's steps are not compiled.
 
     Raises
     ------
@@ -46,25 +50,45 @@ class Loop:
         The batch cannot be dealt out evenly.
     """
 
-    def __init__(self, examples: Examples, rows: Any, settings: RunSettings, team: Team | None = None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        rows: Any,
+        settings: RunSettings,
+        team: Team | None = None,
+        compute: Compute = Compute(),  # noqa: B008 - it is frozen
+    ) -> None:
         preset = settings.preset
+        if compute.n_threads:
+            with suppress(RuntimeError):  # too late, where this process has computed something before
+                tf.config.threading.set_intra_op_parallelism_threads(compute.n_threads)
         self._team = team or Team()
         self._share = self._team.share_of(preset.batch_size)
         self.steps_per_epoch = preset.n_steps // preset.n_epochs
-        self._examples, self._rows, self._settings = examples, rows, settings
+        self._examples, self._rows, self._settings, self._compute = examples, rows, settings, compute
         self._variance = self._team.agree(examples.variance(rows))
         if not self._variance > 0:
             raise TrainingError("the takes' sound never changes, it may be silent: record or import takes with sound")
         keras.utils.set_random_seed(settings.seed)
         with self._team.scope():
-            self.model = DanceVAE(settings.model)
+            with _in_precision(compute.precision):
+                self.model = DanceVAE(settings.model)
             self.pace = Pace(_schedule(preset), preset.n_steps)
             self.optimizer: Any = TeamAdamW(
                 lambda: self.pace.rate(self.optimizer.iterations), weight_decay=WEIGHT_DECAY, clipnorm=1.0
             )
             self.optimizer.build(self.model.trainable_variables)
-        self._step = tf.function(self._team.everywhere(self._train_step))
+        is_compiled = compute.xla and self._team.is_alone
+        self._step = tf.function(self._team.everywhere(self._train_step), jit_compile=is_compiled or None)
         self._losses = tf.function(self._look_step)
+
+    def in_float32(self) -> Loop:
+        """The same with the same weights, of which all is computed in float32: as it will be on a box."""
+        if self._compute.precision == "float32":
+            return self
+        found = Loop(self._examples, self._rows, self._settings, self._team)
+        found.model.set_weights(self.model.get_weights())
+        return found
 
     def epoch(self, epoch: int, bar: Any) -> dict[str, float]:
         """Train for one epoch and return the mean of each term of the loss, and `wait`.
@@ -120,6 +144,17 @@ class Loop:
     def _look_step(self, batch: Any) -> Any:
         noise = tf.zeros((3, tf.shape(batch["window"])[0], self._settings.model.n_latent))
         return self.model.losses_of(batch, noise, self._variance, self._settings.loss)
+
+
+@contextmanager
+def _in_precision(precision: str) -> Iterator[None]:
+    """Layers that are made here multiply in a number format; their weights are kept in float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _schedule(preset: Preset) -> Any:

@@ -193,13 +193,14 @@ class DanceVAE(keras.Model):
         """
         position, spectrum = batch["position"], batch["spectrum"]
         features = self.motion_trunk(batch["window"])
-        mean, deviation = self.motion_head(features)
-        mean_j, deviation_j = self.joint_head(self.joint_trunk([features, batch["bands"]]))
-        expected = self.sound_decoder([mean, position])
-        draws = [self.sound_decoder([mean + deviation * noise[i], position]) for i in range(2)]
+        # Whatever the layers multiply in, errors and random numbers are float32.
+        mean, deviation = map(_full, self.motion_head(features))
+        mean_j, deviation_j = map(_full, self.joint_head(self.joint_trunk([features, batch["bands"]])))
+        expected = _full(self.sound_decoder([mean, position]))
+        draws = [_full(self.sound_decoder([mean + deviation * noise[i], position])) for i in range(2)]
         z_joint = mean_j + deviation_j * noise[2]
-        rebuilt = self.sound_decoder([z_joint, position])
-        window = self.motion_decoder(z_joint)
+        rebuilt = _full(self.sound_decoder([z_joint, position]))
+        window = _full(self.motion_decoder(z_joint))
         weight = softness_weight(spectrum, variance, weights.softness, over_all)
         kl_motion = kl_nats(mean, deviation)
         terms = {
@@ -216,6 +217,10 @@ class DanceVAE(keras.Model):
         loss += weights.joint * terms["joint"] + weights.motion * terms["motion"]
         loss += weights.kl * (terms["kl"] + terms["kl_joint"]) / 2 + weights.tie * terms["tie"]
         return {"loss": loss, **terms, "kl_per_latent": ops.mean(kl_motion, axis=0)}
+
+
+def _full(values: Tensor) -> Tensor:
+    return ops.cast(values, "float32")
 
 
 def score_of(draws: list[Tensor], spectrum: Tensor) -> Tensor:

@@ -34,6 +34,11 @@ class Team:
         self._agreed = tf.function(self.everywhere(lambda said: {"mean": self.mean([said])[0]}))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether one copy of the model moves its weights by itself."""
+        return self._strategy is None
+
+    @property
     def n_replicas(self) -> int:
         """Copies of the model, in all processes."""
         return 1 if self._strategy is None else int(self._strategy.num_replicas_in_sync)

@@ -17,6 +17,7 @@ from device.store.store import Take
 from trainer.checking.take_checks import TakeCheck, check_take, warn
 from trainer.data.prepare import Segments, split
 from trainer.data.spectra_cache import SpectraCache, default_cache
+from trainer.learning.compute import Compute, choose
 from trainer.learning.course import Course, Limits, Over, Watch
 from trainer.learning.crew import Crew
 from trainer.learning.warm_start import Start, check_fit
@@ -29,6 +30,7 @@ from trainer.runs.folder import (
     check_folder,
     keep_settings,
     load_weights,
+    read_run,
     restore,
     save_weights,
 )
@@ -64,6 +66,7 @@ def train(
     cache: SpectraCache | None = None,
     *,
     crew: Crew | None = None,
+    compute: Compute | None = None,
     is_checked: bool = False,
 ) -> dict[str, float]:
     """Train, or go on with, a run.
@@ -82,6 +85,8 @@ def train(
         Where the spectra of the takes are kept; the user's unless given.
     crew : Crew, optional
         Who trains; this process alone unless given.
+    compute : Compute, optional
+        How steps are computed; that of the run that is gone on with, or what is fastest here, unless given.
     is_checked : bool
         Bad takes were named before.
 
@@ -105,7 +110,7 @@ def train(
         check_fit(start, takes, settings)
     check_folder(run_dir, takes, settings, start)
     checks = [] if is_checked or (run_dir / SETTINGS).exists() else _warn(takes)
-    job = Job(tuple(take.path for take in takes), run_dir, settings, start, cache or default_cache())
+    job = Job(tuple(take.path for take in takes), run_dir, settings, start, cache or default_cache(), compute)
     if crew is not None and not crew.has_chief:
         crew.train(job)
         return {}
@@ -127,16 +132,18 @@ def _train(
     tf.config.experimental.enable_op_determinism()
     run_dir, settings = job.run_dir, job.settings
     examples = Examples(takes, settings.example, job.cache)
-    loop = Loop(examples, examples.rows(training), settings)
+    compute = job.compute or _compute_of(run_dir, settings, job.cache)
+    loop = Loop(examples, examples.rows(training), settings, compute=compute)
     if job.start is not None:
         job.start.load_into(loop.model)
-    keep_settings(run_dir, takes, settings, job.start, asdict(limits), made_with())
+    keep_settings(run_dir, takes, settings, job.start, asdict(limits), {**made_with(), "compute": asdict(compute)})
     _keep_picture(run_dir, checks)
     write_readme(run_dir)
     run = _Run(run_dir, loop, settings, limits)
     seen = _held_out_batch(examples, examples.rows(held_out))
     with until_stopped() as stop:
         run.train(seen, stop)
+    loop = loop.in_float32()
     equalise(loop.model, examples, takes, training)
     figures: dict[str, float] = loop.look(seen)
     played = judge(run_dir, loop.model, examples, takes, held_out)
@@ -144,6 +151,14 @@ def _train(
     save_weights(run_dir / WEIGHTS, loop.model)
     write_readme(run_dir)
     return figures
+
+
+def _compute_of(run_dir: Path, settings: RunSettings, cache: SpectraCache) -> Compute:
+    """That of a run that is gone on with, else what is fastest here."""
+    if not (run_dir / SETTINGS).exists():
+        return choose(settings, cache.folder)
+    kept = (read_run(run_dir)[1]["made_with"] or {}).get("compute")
+    return Compute(**kept) if kept else Compute()
 
 
 class _Run:

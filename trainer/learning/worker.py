@@ -25,6 +25,7 @@ from device.core.errors import DanceSamplerError, TrainingError
 from device.store.store import Take
 from trainer.data.prepare import Segments, split
 from trainer.data.spectra_cache import SpectraCache
+from trainer.learning.compute import Compute
 from trainer.learning.warm_start import Start
 from trainer.settings import HOP_S, RunSettings
 
@@ -48,6 +49,8 @@ class Job:
     start : Start or None
         Whose weights a new run begins with.
     cache : SpectraCache
+    compute : Compute or None
+        How one worker alone computes.
     """
 
     takes: tuple[Path, ...]
@@ -55,6 +58,7 @@ class Job:
     settings: RunSettings
     start: Start | None
     cache: SpectraCache
+    compute: Compute | None = None
 
     def how_to_go_on(self) -> str:
         """What is saved, and the command that goes on from there."""

@@ -19,6 +19,7 @@ from trainer.evaluating.playing import Float32, Playing, held_out_spans
 from trainer.data.prepare import Segments
 from trainer.evaluating.reference import Reference
 from trainer.runs.folder import SETTINGS, WEIGHTS, read_run, write_whole
+from trainer.learning.compute import Compute
 from trainer.settings import PRESETS, RunSettings
 from trainer.evaluating.table import Figures, format_table
 
@@ -189,7 +190,7 @@ def _again(facts: Mapping[str, Any]) -> str:
     return (
         f"    cd {shlex.quote(made['folder'])}\n    {made['command']}\n\n"
         f"with another `--run`. It was {program}; Python {made['python']}, {versions}; {made['machine']}, "
-        f"{made['n_cpus']} processors. The same takes, versions and kind of processor give the same weights, unless "
+        f"{made['n_cpus']} processors, computed in {Compute(**made.get('compute') or {})}. The same takes, versions and kind of processor give the same weights, unless "
         "time ended the run."
     )
 
