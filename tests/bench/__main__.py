@@ -21,6 +21,7 @@ from tests.bench.macs import measure_macs
 from tests.bench.peers import measure_peers
 from tests.bench.results import Others, body, describe_bundle, machine, page
 from tests.bench.scale import measure_scale
+from tests.bench.target import measure_target
 from tests.bench.training import measure_training
 from tests.bench.workers import measure_workers
 
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "training": measure_training,
     "scale": measure_scale,
     "workers": measure_workers,
+    "target": measure_target,
 }
 """In the order in which they are measured and shown."""
 

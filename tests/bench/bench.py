@@ -54,6 +54,8 @@ class Effort:
         Of each epoch of those trainings.
     workers : tuple of int
         That train together.
+    target_minutes : tuple of float
+        That are given to trainings, from least to most, until one reaches its figure.
     """
 
     n_frames: int = 2000
@@ -75,6 +77,7 @@ class Effort:
     scale_hours: tuple[float, ...] = (1 / 6, 1.0, 10.0)
     scale_steps: int = 300
     workers: tuple[int, ...] = (1, 2)
+    target_minutes: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)

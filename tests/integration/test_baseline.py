@@ -12,6 +12,7 @@ import pytest
 
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, list_takes
+from tests.long import long
 from trainer.baseline.original import load_baseline
 from trainer.evaluating.playing import Span
 
@@ -55,6 +56,7 @@ def test_it_is_trained_kept_and_set_beside_a_bundle(takes: Path, tmp_path: Path)
     assert played[4800:].any()
 
 
+@long
 def test_without_a_bundle_its_own_null_and_ceiling_stand_beside_it(takes: Path, tmp_path: Path) -> None:
     done = baseline("--takes", takes, "--seconds", 1, "--segment-s", 0.5, "--held-out", 0.5, "--run", tmp_path / "run")
     assert (done.returncode, done.stderr) == (0, "")

@@ -21,6 +21,7 @@ from tests.bench.figures import MODEL_P99_MS, Figure, Section, of_runs
 from tests.bench.parts import measure_model
 from tests.bench.results import body, page, verdict
 from tests.bench.whole import measure_start
+from tests.long import long
 from tests.media_files import make_text_file, make_video, moving_bar
 from tests.tiny_model import TinyModel, tiny_manifest
 
@@ -80,6 +81,7 @@ def test_every_budget_is_measured_once(bench: Bench) -> None:
     assert all(f"| {figure.what} " in text for figure in figures)
 
 
+@long
 def test_growth_has_a_row_for_each_size_and_a_sentence_on_each_kind(bench: Bench) -> None:
     _, (section,) = measure(bench, ["growth"])
     cells = [line.split("|")[1].strip() for line in section.text.splitlines() if line.startswith("| ")]

@@ -10,7 +10,9 @@ from device.core.errors import DanceSamplerError
 from device.models.bundles import FACTORY
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.figures import TRAINING_MIN
+from tests.bench.target import Row, describe, measure_target
 from tests.bench.training import measure_training
+from tests.long import long
 
 SCRIPT = """
 import sys
@@ -33,6 +35,25 @@ def test_takes_become_a_bundle_and_the_time_is_taken(bench: Bench) -> None:
     assert float(figure.what.split()[0]) >= 0.2
     assert (figure.limit, figure.limited, figure.unit) == (TRAINING_MIN, "all", "min")
     assert 1 / 60 < figure.values["train"] < figure.values["all"] < 3.0
+
+
+def test_the_time_to_a_figure_is_that_of_the_first_run_that_has_it() -> None:
+    few = [Row(0.5, 40.0, 100, 0.9, 0.5, 0.5), Row(1.0, 71.6, 200, 0.96, 0.5, 0.5)]
+    assert describe(few).endswith("Loudness 0.95 is reached by a command of 72 s.")
+    assert describe(few[:1]).endswith("Loudness 0.95 was not reached in 0.5 minutes.")
+
+
+@long
+def test_ever_longer_trainings_are_measured() -> None:
+    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, takes_s=40.0, target_minutes=(0.01, 0.02)))
+    lines = measure_target(bench, (sys.executable, "-c", SCRIPT)).text.splitlines()
+    rows = [list(map(float, line.split("|")[1:-1])) for line in lines[2 : lines.index("")]]
+    assert rows[0][0] == 0.01
+    for _, whole_s, n_steps, loudness, pitch, brightness in rows:
+        assert whole_s > 1.0
+        assert 1 <= n_steps < 600
+        assert -1.0 <= min(loudness, brightness) <= max(loudness, brightness) <= 1.0
+        assert 0.0 <= pitch <= 100.0
 
 
 def test_a_training_that_fails_is_said_in_one_line(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from device.edges.model_tflite import TfliteModel, installed_runtimes, preload
 from device.models.bundles import read_bundle
 from device.store.store import Take
 from tests.filmed_salsa import RATE_HZ, STILL_S, VIEWS, make_dance_video
+from tests.long import long
 from tests.road import Road, command, last_object
 from trainer.data.prepare import load_takes, split
 from trainer.evaluating.draws import evaluate_draws
@@ -39,6 +40,7 @@ LARGEST_BUNDLE = 2_000_000
 LONGEST_TRAINING_S = 300
 
 
+@long
 def test_preset_quick_trains_within_five_minutes(road: Road) -> None:
     assert road.training_s <= LONGEST_TRAINING_S
 
@@ -252,6 +254,7 @@ def test_what_is_exported_says_what_was_trained(road: Road, trained: Trained) ->
             assert np.sqrt(np.square(got - wanted).mean()) < bound, (variant, runtime)
 
 
+@long
 def test_a_run_alone_is_reported_on(road: Road, tmp_path: Path) -> None:
     """Its takes are found, a bundle is made of it for the page and of the page alone, its curves are drawn."""
     before = sorted(road.run.iterdir())

@@ -19,6 +19,7 @@ import soundfile
 from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter, list_takes
 from tests.eventually import eventually
+from tests.long import long
 from tests.tiny_runs import RATE_HZ, TINY, command, declined, finish, make_takes, refused, start, write_take
 from trainer.data.take_hash import take_hash
 from trainer.evaluating.table import Figures
@@ -228,7 +229,7 @@ def test_a_bad_take_is_named_drawn_and_learned_from_unless_it_is_left_out_and_ti
     assert (run / "model.weights.h5").exists(), "it is finished all the same"
 
 
-@pytest.mark.parametrize("segment_s", [0.05, 2.0])
+@pytest.mark.parametrize("segment_s", [pytest.param(0.05, marks=long), 2.0])
 def test_the_shortest_and_the_longest_segment_are_trained(takes: Path, tmp_path: Path, segment_s: float) -> None:
     assert "latents active" in finish(takes, tmp_path / "run", "--segment-s", segment_s, "--held-out", 0.5)
 

@@ -15,9 +15,10 @@ from device.core.motiongram import MotionSettings
 from device.store.store import TakeWriter
 from tests.ablations.__main__ import chosen
 from tests.ablations.cases import groups
+from tests.long import long
 
-pytestmark = pytest.mark.timeout(600)
-"""Four trainings: half a minute, and more on a machine that is busy."""
+pytestmark = [long, pytest.mark.timeout(600)]
+"""Four trainings: half a minute, and more on a machine that is busy. What they are made of: `test_ablations.py`."""
 
 RATE_HZ = 24000
 MOTION = MotionSettings(height=6, width=8)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny_examples import TINY
 from trainer.learning import compute
-from trainer.learning.compute import FILE, LEAST_STEPS, Compute, choose, fastest, measure, try_once
+from trainer.learning.compute import FILE, LEAST_STEPS, Compute, choose, fastest, measure
 from trainer.settings import RunSettings
 
 PLAIN, XLA, HALF = Compute(), Compute(xla=True), Compute("bfloat16")
@@ -23,7 +23,7 @@ class Machine:
     def __init__(self, rate: Callable[[Compute], float]) -> None:
         self._rate, self.tried = rate, list[Compute]()
 
-    def __call__(self, _: RunSettings, way: Compute) -> float:
+    def __call__(self, way: Compute) -> float:
         self.tried.append(way)
         return self._rate(way)
 
@@ -45,7 +45,7 @@ def test_the_fastest_is_taken_with_all_that_helps_together() -> None:
         return (20.0 if way.xla else 10.0) * (2.0 if way.precision == "bfloat16" else 1.0) + (way.n_threads == 2)
 
     machine = Machine(lambda way: rate(way) * (1.2 if way.n_threads == 4 else 1.0))
-    rates = measure(TINY, machine)
+    rates = measure(machine)
     assert fastest(rates) == Compute("bfloat16", xla=True, n_threads=4)
     assert machine.tried == [PLAIN, XLA, replace(XLA, precision="bfloat16"), *(
         Compute("bfloat16", xla=True, n_threads=n) for n in (4, 2)
@@ -58,13 +58,13 @@ def test_what_gains_next_to_nothing_is_not_taken() -> None:
 
 
 def test_what_cannot_be_computed_is_not_taken() -> None:
-    assert fastest(measure(TINY, Machine(lambda way: 0.0 if way.xla else 10.0))) == PLAIN
+    assert fastest(measure(Machine(lambda way: 0.0 if way.xla else 10.0))) == PLAIN
 
 
 def test_a_processor_without_bfloat16_is_not_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "_flags", lambda: {"avx2"})
     machine = Machine(lambda _: 10.0)
-    measure(TINY, machine)
+    measure(machine)
     assert {way.precision for way in machine.tried} == {"float32"}
 
 
@@ -102,9 +102,3 @@ def test_what_cannot_be_read_is_found_anew(tmp_path: Path, text: str) -> None:
 def test_a_folder_that_cannot_be_written_costs_the_finding_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert choose(long_run(), tmp_path / "file/cache", Machine(lambda way: 20.0 if way.xla else 10.0)) == XLA
-
-
-@pytest.mark.timeout(300)
-def test_a_step_is_tried_in_a_process_of_its_own() -> None:
-    assert try_once(TINY, Compute(xla=True, n_threads=1)) > 1.0
-    assert try_once(TINY, Compute("float11")) == 0.0

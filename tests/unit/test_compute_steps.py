@@ -5,8 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from device.store.store import list_takes
+from tests.tiny_runs import TINY, make_takes
+from trainer.data.spectra_cache import SpectraCache
+from trainer.learning.command import run_settings
+from trainer.learning.compute import Compute, try_once
+from trainer.learning.worker import Job
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,6 +42,14 @@ for name, way in {"plain": Compute(), "xla": Compute(xla=True), "half": Compute(
     }
 print(json.dumps(found))
 """
+
+
+def test_a_step_is_tried_in_a_process_of_its_own(tmp_path: Path) -> None:
+    takes = list_takes(make_takes(tmp_path / "takes"))
+    settings, cache = run_settings(takes, TINY), SpectraCache(tmp_path / "cache")
+    job = Job(tuple(take.path for take in takes), tmp_path / "run", settings, None, cache)
+    assert try_once(job, Compute(xla=True, n_threads=1)) > 1.0
+    assert try_once(job, Compute("float11")) == 0.0
 
 
 def test_xla_and_half_precision_take_the_same_steps_but_for_rounding() -> None:

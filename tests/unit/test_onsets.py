@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
+from tests.long import long
 from tests.sounds import RATE_HZ, noise, notes
 from trainer.evaluating.onsets import (
     HitRate,
@@ -46,6 +47,7 @@ def test_what_only_goes_on_has_no_onset() -> None:
     assert len(sound_onsets_s(np.zeros(10, np.float32), RATE_HZ)) == 0
 
 
+@long
 def test_peaks_are_mostly_those_of_librosa() -> None:
     """The same curve, the same rule (Boeck et al. 2012): another library finds the same."""
     rng = np.random.default_rng(1)

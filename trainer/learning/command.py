@@ -30,6 +30,7 @@ from trainer.settings import (
     ModelSettings,
     Preset,
     RunSettings,
+    check_range,
 )
 
 __all__ = ["add_arguments", "chosen_settings", "main", "numbers", "opened_takes", "run_settings", "train"]
@@ -84,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     argument("--segment-s", type=float, metavar="S", help=f"length of a segment, 0.05 to 2 ({SEGMENT_S})")
     argument("--preset", choices=list(PRESETS), default="quick", help="how long to train (%(default)s)")
+    argument("--steps", type=int, metavar="N", help="steps in all (the preset's)")
     argument("--lead-s", type=float, metavar="S", help=f"sound ahead of motion ({LEAD_S})")
     argument("--latents", type=int, metavar="N", help=f"size of the latent space ({N_LATENT})")
     argument("--held-out", type=float, metavar="PART", help=f"end of each take not learned ({HELD_OUT})")
@@ -112,6 +114,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def chosen_settings(args: argparse.Namespace, takes: list[Take], start: Start | None) -> RunSettings:
     """Settings of a run: what the user gave, else what it begins with has, else the defaults."""
     preset = PRESETS[args.preset]
+    if args.steps is not None:
+        check_range("--steps", args.steps, preset.n_epochs, 100_000_000)
+        preset = replace(preset, n_steps=args.steps)
     held_out, held_out_takes = (HELD_OUT, []) if start is None else start.held_out(takes)
     if args.held_out is not None or args.held_out_takes:
         held_out, held_out_takes = (HELD_OUT if args.held_out is None else args.held_out), args.held_out_takes or []

@@ -1,7 +1,8 @@
 """How steps are computed: number format, XLA, threads. What is fastest here is found by trying it, once a machine.
 
-Each choice is tried in a process of its own (`trainer.learning.compute_trial`), with the network of the run on random
-numbers. What was found is kept beside the spectra, by machine, versions and sizes.
+Each choice is tried in a process of its own (`trainer.learning.compute_trial`) with the first steps of the run: batches
+are put together beside them, by the same processors. What was found is kept beside the spectra, by machine, versions
+and sizes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from typing import Any
 from trainer.settings import RunSettings
 
 FILE = "compute.json"
-LEAST_STEPS = 10_000
+LEAST_STEPS = 5_000
 """Of a run: to try takes most of a minute, and saves more only where a run is long."""
 WORTH = 1.05
 """So much faster must a choice be to be taken in place of a plainer one."""
@@ -56,10 +58,10 @@ class Compute:
 Rates = dict[Compute, float]
 """Steps per second of what was tried; 0 of what cannot be computed here."""
 Kept = dict[str, list[dict[str, Any]]]
-Trial = Callable[[RunSettings, Compute], float]
+Trial = Callable[[Compute], float]
 
 
-def choose(settings: RunSettings, folder: Path, trial: Trial | None = None) -> Compute:
+def choose(settings: RunSettings, folder: Path, trial: Trial) -> Compute:
     """Choose the fastest way for a run on this machine, and say what was found.
 
     Parameters
@@ -67,8 +69,8 @@ def choose(settings: RunSettings, folder: Path, trial: Trial | None = None) -> C
     settings : RunSettings
     folder : Path
         Where it is kept.
-    trial : callable, optional
-        Steps per second of a way; tried in a process of its own unless given.
+    trial : callable
+        Steps per second of a way on this run; 0 if it cannot be computed so.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def choose(settings: RunSettings, folder: Path, trial: Trial | None = None) -> C
         if settings.preset.n_steps < LEAST_STEPS:
             return Compute()
         print("trying what computes a step fastest here", flush=True)
-        rates = measure(settings, trial or try_once)
+        rates = measure(trial)
         kept[key] = [{"compute": asdict(way), "steps_per_s": rate} for way, rate in rates.items()]
         _keep(path, kept)
     best = fastest(rates)
@@ -91,13 +93,13 @@ def choose(settings: RunSettings, folder: Path, trial: Trial | None = None) -> C
     return best
 
 
-def measure(settings: RunSettings, trial: Trial) -> Rates:
+def measure(trial: Trial) -> Rates:
     """Try one thing after the other, each with the best of those before it."""
     rates: Rates = {}
     for vary in (_plain, _compiled, _halved, _fewer_threads):
         for way in vary(fastest(rates)):
             if way not in rates:
-                rates[way] = trial(settings, way)
+                rates[way] = trial(way)
                 if vary is _fewer_threads and fastest(rates) != way:
                     break
     return rates
@@ -112,12 +114,12 @@ def fastest(rates: Rates) -> Compute:
     return best
 
 
-def try_once(settings: RunSettings, way: Compute) -> float:
-    """Steps per second in a process of its own; 0 if it cannot be computed so."""
-    words = [json.dumps(asdict(each)) for each in (settings.preset, settings.model, way)]
-    line = [sys.executable, "-m", "trainer.learning.compute_trial", *words]
+def try_once(job: object, way: Compute) -> float:
+    """Steps per second of a `trainer.learning.worker.Job` in a process of its own; 0 if it cannot be computed so."""
+    line = [sys.executable, "-m", "trainer.learning.compute_trial"]
+    given = pickle.dumps((job, way))
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=LONGEST_TRIAL_S, check=True, cwd=_PROGRAM)
+        done = subprocess.run(line, input=given, capture_output=True, timeout=LONGEST_TRIAL_S, check=True, cwd=_PROGRAM)
         return float(done.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, ValueError, IndexError):
         return 0.0

@@ -80,6 +80,7 @@ class Loop:
             self.optimizer.build(self.model.trainable_variables)
         is_compiled = compute.xla and self._team.is_alone
         self._step = tf.function(self._team.everywhere(self._train_step), jit_compile=is_compiled or None)
+        self._noise = tf.function(self._draw)
         self._losses = tf.function(self._look_step)
 
     def in_float32(self) -> Loop:
@@ -100,7 +101,7 @@ class Loop:
         first = epoch * self.steps_per_epoch
         with closing(ahead.over(range(first, first + self.steps_per_epoch))) as batches:
             for number, batch in enumerate(batches):
-                terms = self._step(batch, tf.constant([self._settings.seed, first + number]))
+                terms = self._step(batch, self._noise(tf.constant([self._settings.seed, first + number])))
                 bar.update(1)
                 if number % 10 == 0:
                     for name in TERMS:
@@ -130,9 +131,13 @@ class Loop:
         seed = self._settings.seed
         return (seed,) if self._team.n_workers == 1 else (seed, self._team.index)
 
-    def _train_step(self, batch: Any, seed: Any) -> Any:
-        preset, n_latent = self._settings.preset, self._settings.model.n_latent
-        noise = self._team.part(tf.random.stateless_normal((3, preset.batch_size, n_latent), seed), self._share)
+    def _draw(self, seed: Any) -> Any:
+        """Noise of a step. Not within it: compiled by XLA, the same seed gives other numbers."""
+        shape = (3, self._settings.preset.batch_size, self._settings.model.n_latent)
+        return tf.random.stateless_normal(shape, seed)
+
+    def _train_step(self, batch: Any, noise: Any) -> Any:
+        noise = self._team.part(noise, self._share)
         with tf.GradientTape() as tape:
             terms = self.model.losses_of(batch, noise, self._variance, self._settings.loss, self._team.mean)
         weights = self.model.trainable_variables

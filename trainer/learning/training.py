@@ -6,6 +6,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from device.store.store import Take
 from trainer.checking.take_checks import TakeCheck, check_take, warn
 from trainer.data.prepare import Segments, split
 from trainer.data.spectra_cache import SpectraCache, default_cache
-from trainer.learning.compute import Compute, choose
+from trainer.learning.compute import Compute, choose, try_once
 from trainer.learning.course import Course, Limits, Over, Watch
 from trainer.learning.crew import Crew
 from trainer.learning.warm_start import Start, check_fit
@@ -132,7 +133,7 @@ def _train(
     tf.config.experimental.enable_op_determinism()
     run_dir, settings = job.run_dir, job.settings
     examples = Examples(takes, settings.example, job.cache)
-    compute = job.compute or _compute_of(run_dir, settings, job.cache)
+    compute = job.compute or _compute_of(job)
     loop = Loop(examples, examples.rows(training), settings, compute=compute)
     if job.start is not None:
         job.start.load_into(loop.model)
@@ -153,11 +154,11 @@ def _train(
     return figures
 
 
-def _compute_of(run_dir: Path, settings: RunSettings, cache: SpectraCache) -> Compute:
+def _compute_of(job: Job) -> Compute:
     """That of a run that is gone on with, else what is fastest here."""
-    if not (run_dir / SETTINGS).exists():
-        return choose(settings, cache.folder)
-    kept = (read_run(run_dir)[1]["made_with"] or {}).get("compute")
+    if not (job.run_dir / SETTINGS).exists():
+        return choose(job.settings, job.cache.folder, partial(try_once, job))
+    kept = (read_run(job.run_dir)[1]["made_with"] or {}).get("compute")
     return Compute(**kept) if kept else Compute()
 
 
