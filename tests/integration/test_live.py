@@ -20,6 +20,7 @@ from device.core.errors import BundleError, DanceSamplerError, ModelError
 from device.edges.audio_wav import read_wav
 from device.edges.model import Float32
 from tests.bench.whole import family
+from tests.in_time import one_of_three
 from tests.live_fakes import BAD_RUNS, N_GOOD, PLAYING, RATE_HZ, SETTINGS, Rig, bad_model_main, rig
 from tests.media_files import make_video, moving_bar
 from tests.tone_bundles import HIGH_HZ, LOW_HZ, SLOW_HZ, make_bundles
@@ -83,6 +84,7 @@ def test_the_sound_has_all_that_the_system_allows(bundles: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped", "hangs"])
+@one_of_three
 def test_a_camera_that_fails_is_back_in_time_and_the_sound_never_stops(bundles: Path, how: str) -> None:
     with rig(bundles / "low") as it:
         if how == "hangs":
@@ -103,6 +105,7 @@ def test_a_camera_that_fails_is_back_in_time_and_the_sound_never_stops(bundles: 
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
+@one_of_three
 def test_a_model_that_fails_fades_and_is_heard_again(bundles: Path, how: str) -> None:
     with rig(bundles / "low") as it:
         failed_s = time.monotonic()
@@ -157,6 +160,7 @@ def has_ended(handle: int, timeout_s: float) -> bool:
 
 
 @pytest.mark.parametrize(("name", "hz"), [("high", HIGH_HZ), ("slow", SLOW_HZ)])
+@one_of_three
 def test_a_change_of_model_is_heard_as_a_cross_fade_and_nothing_else(bundles: Path, name: str, hz: float) -> None:
     with rig(bundles / "low") as it:
         it.play(0.3)

@@ -247,8 +247,8 @@ def test_a_worker_with_all_its_gpus_trains_as_one_alone(takes: Path, tmp_path: P
     (tmp_path / "gpus" / "0").mkdir(parents=True)
     (tmp_path / "gpus" / "1").mkdir()
     path = script(tmp_path, 48, 4)
-    gpus = f"from pathlib import Path\nfrom trainer.learning import crew\ncrew.GPUS = Path({str(tmp_path / 'gpus')!r})\n"
-    path.write_text(gpus + path.read_text())
+    imports = "from pathlib import Path\nfrom trainer.learning import crew\n"
+    path.write_text(f"{imports}crew.GPUS = Path({str(tmp_path / 'gpus')!r})\n{path.read_text()}")
     out, err = train(path, takes, tmp_path / "run").communicate(timeout=300)
     assert err == ""
     assert held_out_error(out) > 0
