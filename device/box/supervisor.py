@@ -171,6 +171,7 @@ class Supervisor:
             self._actions[action]()
         except DanceSamplerError as error:
             if action is Action.START_TAKE:
+                _log.error("%s", error)
                 self._tell(TakeFailed(str(error)))
             else:
                 self._refuse(str(error))

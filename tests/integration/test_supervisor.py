@@ -327,6 +327,7 @@ def test_a_state_that_is_read_only_costs_the_recording_but_not_the_show(box: Box
         said = box.until(lambda said: said["light"] == "refused")
         assert said["state"] == "performing"
         assert any("is read-only" in note for note in said["notes"])
+        assert "is read-only" in box.log.read_text().partition("start_take")[2], "the log says why"
         assert box.stop() == 0
     finally:
         subprocess.run(["umount", "--lazy", str(box.state)], check=True)
