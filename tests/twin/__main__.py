@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, cast
 
 from device.store.files import replace_synced
 from tests.twin.results import FAILURES, PAGE, Check, Results, load, page
-from tests.twin.workbench import Workbench
+from tests.twin.workbench import Workbench, end
 
 ORDER = ("container", "replay", "machine")
 """Cheapest first: a layer tries only what the one before cannot."""
-
+BESIDE = "machine"
+"""Goes by a clock of its own, however busy this machine is: where all are tried it runs beside the others."""
 
 OWN_MOUNTS = "DANCE_TWIN_HAS_OWN_MOUNTS"
 
@@ -55,11 +58,40 @@ def main(argv: Sequence[str]) -> int:
     alone(argv)
     planted = set(args.plant or checks) if args.plants or args.plant else None
     results = Results(planted=planted, only=args.check)
-    for name in args.layers or names:
-        if results.wants(*layers[name].CHECKS):
-            try_layer(layers[name], results, args.patience)
-            write_page(checks.values())
-    return _verdict(results)
+    wanted = [name for name in args.layers or names if results.wants(*layers[name].CHECKS)]
+    is_beside = planted is None and BESIDE in wanted and len(wanted) > 1
+    with beside([BESIDE, *argv_without(argv, args.layers)]) if is_beside else nullcontext([0]) as codes:
+        for name in wanted:
+            if name != BESIDE or not is_beside:
+                try_layer(layers[name], results, args.patience)
+                write_page(checks.values())
+    write_page(checks.values())
+    return _verdict(results) or codes[0]
+
+
+def argv_without(argv: Sequence[str], layers: Sequence[str]) -> list[str]:
+    """Give a command's options without the layers that it named."""
+    return [word for word in argv if word not in layers]
+
+
+@contextmanager
+def beside(argv: Sequence[str]) -> Iterator[list[int]]:
+    """Try layers in a process of their own, which says what it finds where we do; in the end wait for it.
+
+    Yields
+    ------
+    list of int
+        Its exit code, from when the block was left.
+    """
+    command = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "tests.twin", *argv]
+    environ = {name: value for name, value in os.environ.items() if name != OWN_MOUNTS}
+    codes = [0]
+    with subprocess.Popen(command, env=environ) as process:
+        try:
+            yield codes
+            codes[0] = process.wait()
+        finally:
+            end(process)
 
 
 def write_page(checks: Iterable[Check]) -> None:

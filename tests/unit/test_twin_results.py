@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.eventually import eventually
-from tests.twin.__main__ import layer_names, try_layer
+from tests.twin.__main__ import beside, layer_names, try_layer
 from tests.twin.results import PAGE, Check, Found, Results, load, page
 from tests.twin.workbench import ROOT, TwinError, Workbench, processes_of
 
@@ -120,6 +120,20 @@ def test_every_check_of_every_layer_has_a_name_of_its_own_and_a_fault() -> None:
     assert {line.split()[0] for line in listed} == set(layer_names())
     n_rows = PAGE.read_text(encoding="utf-8").count("\n| ") - 2  # without its head
     assert n_rows == len(names), "the page is of other checks: python -m tests.twin --page"
+
+
+def test_a_layer_that_is_tried_beside_the_others_is_waited_for_and_its_failure_is_ours(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with beside(["--list"]) as codes:
+        pass
+    assert codes == [0]
+    assert "machine-plugs" in capfd.readouterr().out, "it says what it finds where we do"
+    with beside(["no-such-layer"]) as codes:
+        pass
+    assert codes == [2]
+    with pytest.raises(KeyboardInterrupt), beside(["--list"]):
+        raise KeyboardInterrupt
 
 
 WORKS = """
