@@ -11,7 +11,7 @@ import pytest
 
 from tests.tiny_examples import TINY
 from trainer.learning import compute
-from trainer.learning.compute import FILE, LEAST_STEPS, Compute, choose, fastest, measure
+from trainer.learning.compute import FILE, LEAST_STEPS, Compute, choose, fastest, known, measure
 from trainer.settings import RunSettings
 
 PLAIN, XLA, HALF = Compute(), Compute(xla=True), Compute("bfloat16")
@@ -21,11 +21,11 @@ class Machine:
     """Says how fast it is, and remembers what was tried."""
 
     def __init__(self, rate: Callable[[Compute], float]) -> None:
-        self._rate, self.tried = rate, list[Compute]()
+        self.rate, self.tried = rate, list[Compute]()
 
     def __call__(self, way: Compute) -> float:
         self.tried.append(way)
-        return self._rate(way)
+        return self.rate(way)
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,7 @@ def test_what_was_found_is_said_and_found_again(tmp_path: Path, capsys: pytest.C
     )
     n_tried = len(machine.tried)
     assert choose(long_run(), tmp_path, machine) == XLA
+    assert known(tmp_path / FILE) == [dict(zip(machine.tried, map(machine.rate, machine.tried), strict=True))]
     assert choose(long_run(40), tmp_path, machine) == XLA, "known already, so a short run has it, too"
     assert len(machine.tried) == n_tried
     wider = replace(long_run(), model=replace(TINY.model, n_hidden=64))
@@ -86,6 +87,7 @@ def test_what_was_found_is_said_and_found_again(tmp_path: Path, capsys: pytest.C
 def test_a_short_run_tries_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine = Machine(lambda _: 10.0)
     assert choose(long_run(LEAST_STEPS - 1), tmp_path, machine) == PLAIN
+    assert choose(long_run(), tmp_path, machine, minutes=2.0) == PLAIN
     assert machine.tried == []
     assert capsys.readouterr().out == ""
 

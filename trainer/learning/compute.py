@@ -25,6 +25,8 @@ from trainer.settings import RunSettings
 FILE = "compute.json"
 LEAST_STEPS = 5_000
 """Of a run: to try takes most of a minute, and saves more only where a run is long."""
+LEAST_MIN = 3.0
+"""Of a run whose time is limited."""
 WORTH = 1.05
 """So much faster must a choice be to be taken in place of a plainer one."""
 LONGEST_TRIAL_S = 300.0
@@ -61,7 +63,12 @@ Kept = dict[str, list[dict[str, Any]]]
 Trial = Callable[[Compute], float]
 
 
-def choose(settings: RunSettings, folder: Path, trial: Trial) -> Compute:
+def known(path: Path) -> list[Rates]:
+    """Read the rates of all machines and sizes that a file of `choose` holds; none if it cannot be read."""
+    return [{Compute(**each["compute"]): float(each["steps_per_s"]) for each in rows} for rows in _load(path).values()]
+
+
+def choose(settings: RunSettings, folder: Path, trial: Trial, minutes: float | None = None) -> Compute:
     """Choose the fastest way for a run on this machine, and say what was found.
 
     Parameters
@@ -71,6 +78,8 @@ def choose(settings: RunSettings, folder: Path, trial: Trial) -> Compute:
         Where it is kept.
     trial : callable
         Steps per second of a way on this run; 0 if it cannot be computed so.
+    minutes : float, optional
+        After which the run ends.
 
     Returns
     -------
@@ -81,7 +90,7 @@ def choose(settings: RunSettings, folder: Path, trial: Trial) -> Compute:
     kept = _load(path)
     rates = {Compute(**each["compute"]): float(each["steps_per_s"]) for each in kept.get(key, [])}
     if not rates:
-        if settings.preset.n_steps < LEAST_STEPS:
+        if settings.preset.n_steps < LEAST_STEPS or (minutes is not None and minutes < LEAST_MIN):
             return Compute()
         print("trying what computes a step fastest here", flush=True)
         rates = measure(trial)

@@ -133,7 +133,7 @@ def _train(
     tf.config.experimental.enable_op_determinism()
     run_dir, settings = job.run_dir, job.settings
     examples = Examples(takes, settings.example, job.cache)
-    compute = job.compute or _compute_of(job)
+    compute = job.compute or _compute_of(job, limits)
     loop = Loop(examples, examples.rows(training), settings, compute=compute)
     if job.start is not None:
         job.start.load_into(loop.model)
@@ -154,10 +154,10 @@ def _train(
     return figures
 
 
-def _compute_of(job: Job) -> Compute:
+def _compute_of(job: Job, limits: Limits) -> Compute:
     """That of a run that is gone on with, else what is fastest here."""
     if not (job.run_dir / SETTINGS).exists():
-        return choose(job.settings, job.cache.folder, partial(try_once, job))
+        return choose(job.settings, job.cache.folder, partial(try_once, job), limits.minutes)
     kept = (read_run(job.run_dir)[1]["made_with"] or {}).get("compute")
     return Compute(**kept) if kept else Compute()
 
