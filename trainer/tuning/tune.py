@@ -21,6 +21,7 @@ from trainer.data.spectra_cache import SpectraCache
 from trainer.data.take_hash import take_hash
 from trainer.exporting.model_cost import ModelCost, cost_of
 from trainer.learning.command import run_settings
+from trainer.learning.compute import Compute
 from trainer.learning.course import Limits
 from trainer.learning.training import InterruptedTrainingError, train
 from trainer.runs.story import read_result
@@ -233,7 +234,7 @@ def _try(study: optuna.Study, task: Task, number: int, chosen: Mapping[str, Any]
     settings, run_dir = task.settings(chosen), trial_folder(task.folder, number)
     try:
         if not read_result(run_dir):
-            train(task.takes, run_dir, settings, None, task.limits, task.cache, is_checked=True)
+            train(task.takes, run_dir, settings, None, task.limits, task.cache, compute=Compute(), is_checked=True)
         study.tell(number, [quality(read_result(run_dir)["played"], task.by), task.cost(chosen).n_macs / 1e6])
     except InterruptedTrainingError as error:
         raise InterruptedTrainingError(
