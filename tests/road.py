@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.filmed_salsa import make_filmed_salsa
 
-LENGTH = ("--preset", "quick", *(() if os.environ.get("LONG_TESTS") else ("--steps", "2000")))
+LENGTH = ("--preset", "quick", *(() if os.environ.get("LONG_TESTS") else ("--steps", "3000")))
 
 
 @dataclass(frozen=True)

