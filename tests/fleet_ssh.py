@@ -48,7 +48,13 @@ def deploy_fleet(home: Path, *arguments: str, **environ: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-m", "deploy", "fleet", *arguments],
         cwd=home,
-        env={**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT), **environ},
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "PYTHONPATH": str(ROOT),
+            **environ,
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -40,8 +40,8 @@ class PerformingBox:
     ----------
     refuses : bool
         No new model plays well on it.
-    troubles_later : dict
-        What it says of itself besides, once it has been asked twice after a new model was kept.
+    stumbles : bool
+        Its model process ends again and again once a new model was kept: each answer counts one end more.
     n_trials : int
         Models that it tried.
     """
@@ -55,8 +55,7 @@ class PerformingBox:
             f'[state]\nfolder = "{self.state}"\n[store]\nallowed_signers = "{signers}"\n'
             f'[status]\nsocket = "{self._socket}"\n'
         )
-        self.refuses, self.n_trials = False, 0
-        self.troubles_later: dict[str, Any] = {}
+        self.refuses, self.stumbles, self.n_trials = False, False, 0
         self._n_asked_since = 0
         self._trial: dict[str, Any] | None = None
         self._listener = socket.socket(socket.AF_UNIX)
@@ -112,11 +111,11 @@ class PerformingBox:
         manifest = read_manifest(path)
         trial = self._trial_said()
         self._n_asked_since += trial is not None and trial["phase"] == "committed"
+        n_restarts = {"model": self._n_asked_since if self.stumbles else 0, "sound": 0}
         return {
-            "state": "performing", "safe": False, "uptime_s": time.monotonic(), "n_restarts": {"model": 0, "sound": 0},
+            "state": "performing", "safe": False, "uptime_s": time.monotonic(), "n_restarts": n_restarts,
             "model": {"path": str(path), "name": manifest.name, "version": manifest.version}, "missing": {},
             "n_bad_spectra": 0, "n_xruns": 0, "trial": trial,
-            **(self.troubles_later if self._n_asked_since > 3 else {}),
         }  # fmt: skip
 
     def _begin(self, path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_roll_out_stops_at_the_first_box_that_fails_and_goes_on_from_there(fle
 @long
 def test_a_first_box_that_stumbles_later_goes_back_and_no_other_is_touched(fleet: Fleet) -> None:
     before = fleet.plays()
-    fleet.boxes["hall"].troubles_later = {"n_restarts": {"model": 1, "sound": 0}}
+    fleet.boxes["hall"].stumbles = True
     done = fleet.push()
     assert done.returncode == 1
     assert "stopped at hall: " in done.stderr

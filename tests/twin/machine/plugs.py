@@ -144,7 +144,9 @@ class Plug:
         """Plant a bug: no process of the box syncs a file."""
         guest = self._box.guest
         site = guest.run(f"{PYTHON} -c 'import site; print(site.getsitepackages()[0])'").strip()
-        guest.put(f"{site}/sitecustomize.py", FSYNC_OF_NO_FILE)
+        # Debian's own sitecustomize.py comes before any other.
+        guest.put(f"{site}/no_sync_of_files.py", FSYNC_OF_NO_FILE)
+        guest.put(f"{site}/no_sync_of_files.pth", "import no_sync_of_files\n")
         guest.run(f"sync; systemctl restart {NAME}")
         self._note()
 
