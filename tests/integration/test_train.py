@@ -224,7 +224,7 @@ def test_a_bad_take_is_named_drawn_and_learned_from_unless_it_is_left_out_and_ti
     assert picture == f"trainer: look at {run / 'takes.png'}"
     assert (run / "takes.png").read_bytes().startswith(b"\x89PNG")
     assert [take["number"] for take in json.loads((run / "run.json").read_text())["data"]] == [1, 2, 3]
-    assert "ended early: its 0.0001 minutes were over" in done.stdout
+    assert "ended early: its time was over (--minutes 0.0001)" in done.stdout
     assert len((run / "curves.csv").read_text().splitlines()) == 2
     assert (run / "model.weights.h5").exists(), "it is finished all the same"
 

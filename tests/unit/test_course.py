@@ -74,7 +74,7 @@ def test_the_share_of_the_time_is_the_least_share_of_the_schedule_and_goes_on_af
     for clock.now_s in (0.0, 30.0, 90.0, 900.0):
         shares.append(course.share(1))
     assert shares == [0.25, 0.5, 1.0, 1.0]
-    assert course.why_ended == "its 2 minutes were over"
+    assert course.why_ended == "its time was over (--minutes 2)"
 
 
 def test_when_patience_has_ended_the_schedule_is_gone_through_within_as_many_epochs() -> None:

@@ -114,7 +114,7 @@ class Course:
     def why_ended(self) -> str:
         """What ended the run before its last step, in words; nothing if nothing did."""
         if self._limits.minutes is not None and self.spent_s >= 60 * self._limits.minutes:
-            return f"its {self._limits.minutes:g} minutes were over"
+            return f"its time was over (--minutes {self._limits.minutes:g})"
         n_epochs = gave_up_after(self.errors, self._limits.patience)
         if n_epochs is not None and self.is_over:
             best = self.errors.index(min(self.errors)) + 1
