@@ -54,6 +54,8 @@ class Effort:
         Of each epoch of those trainings.
     workers : tuple of int
         That train together.
+    target_dances : tuple of str
+        That are filmed for the time to a figure; none: all.
     target_minutes : tuple of float
         That are given to trainings, from least to most, until one reaches its figure.
     """
@@ -77,6 +79,7 @@ class Effort:
     scale_hours: tuple[float, ...] = (1 / 6, 1.0, 10.0)
     scale_steps: int = 300
     workers: tuple[int, ...] = (1, 2)
+    target_dances: tuple[str, ...] = ()
     target_minutes: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 

@@ -10,10 +10,11 @@ from device.core.errors import DanceSamplerError
 from device.models.bundles import FACTORY
 from tests.bench.bench import CLIP, Bench, Effort, Show, open_bench
 from tests.bench.figures import TRAINING_MIN
-from tests.bench.target import Row, describe, measure_target
+from tests.bench.target import FIRST_RECIPE, QUICK, Row, describe, measure_target
 from tests.bench.training import measure_training
 from tests.long import long
 
+REST = (0.5, 0.5, 0.5, 0.0)
 SCRIPT = """
 import sys
 from trainer import settings
@@ -38,22 +39,25 @@ def test_takes_become_a_bundle_and_the_time_is_taken(bench: Bench) -> None:
 
 
 def test_the_time_to_a_figure_is_that_of_the_first_run_that_has_it() -> None:
-    few = [Row(0.5, 40.0, 30.0, 100, 0.9, 0.5, 0.5), Row(1.0, 71.6, 60.0, 200, 0.96, 0.5, 0.5)]
-    assert describe(few).endswith("Loudness 0.95 is reached by a command of 72 s.")
-    assert describe(few[:1]).endswith("Loudness 0.95 was not reached in 0.5 minutes.")
+    few = [Row("0.5", 40.0, 30.0, 100, (0.9, *REST)), Row("1", 71.6, 60.0, 200, (0.96, *REST))]
+    first = Row("the first recipe", 80.0, 60.0, 200, (0.96, *REST))
+    assert describe(few, first).endswith("Loudness 0.95 is reached by a command of 72 s.")
+    assert describe(few[:1], first).endswith("Loudness 0.95 was not reached in 0.5 minutes.")
 
 
 @long
 def test_ever_longer_trainings_are_measured() -> None:
-    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, takes_s=40.0, target_minutes=(0.01, 0.02)))
+    effort = Effort(n_frames=10, target_dances=("01", "05"), target_minutes=(0.01, 0.02))
+    bench = open_bench(Show(FACTORY, CLIP), effort)
     lines = measure_target(bench, (sys.executable, "-c", SCRIPT)).text.splitlines()
-    rows = [list(map(float, line.split("|")[1:-1])) for line in lines[3 : lines.index("")]]
-    assert "as many as it takes" in lines[2]
-    assert rows[0][0] == 0.01
-    for _, whole_s, training_s, n_steps, loudness, pitch, brightness in rows:
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2 : lines.index("")]]
+    assert [row[0] for row in table][:2] == [QUICK, "0.01"]
+    assert table[-1][0] == FIRST_RECIPE
+    for _, *cells in table:
+        whole_s, training_s, n_steps, loudness, pitch, brightness, bands, _ = map(float, cells)
         assert whole_s > training_s > 0.1
-        assert 1 <= n_steps < 600
-        assert -1.0 <= min(loudness, brightness) <= max(loudness, brightness) <= 1.0
+        assert 1 <= n_steps <= 4000
+        assert -1.0 <= min(loudness, brightness, bands) <= max(loudness, brightness, bands) <= 1.0
         assert 0.0 <= pitch <= 100.0
 
 
