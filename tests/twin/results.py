@@ -7,12 +7,14 @@ Each check has a fault that can be planted, with which it must fail: a check tha
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from subprocess import SubprocessError
+from tempfile import gettempdir
 from typing import Any, Literal, NamedTuple
 
 from device.core.errors import DanceSamplerError
@@ -22,6 +24,8 @@ from tests.twin.workbench import ROOT
 HERE = Path(__file__).parent
 KEPT = "results.json"
 """In each layer's folder."""
+_OF_THIS_RUN = re.compile(f"({re.escape(str(ROOT))}|{re.escape(gettempdir())}/[^/ ]+)/")
+"""Where the project and a run's own files happened to lie."""
 PAGE = Path(__file__).with_name("RESULTS.md")
 FAILURES = (
     AssertionError,
@@ -153,7 +157,8 @@ class Results:
 
     def _note(self, check: Check, verdict: Verdict, found: Found, seconds: float) -> None:
         day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        outcome = Outcome(verdict, found.said.replace(f"{ROOT}/", ""), found.n_times, round(seconds, 1), day)
+        said = _OF_THIS_RUN.sub("", found.said)
+        outcome = Outcome(verdict, said, found.n_times, round(seconds, 1), day)
         self.outcomes[check.name] = outcome
         times = f", {found.n_times} times" if found.n_times > 1 else ""
         what = f"planted fault: {check.plant}" if self.planted is not None else check.promise

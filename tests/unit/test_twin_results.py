@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -49,9 +50,10 @@ def test_what_was_found_is_kept_and_shown_with_its_figures(folder: Path) -> None
     assert "**never tried**" in text
 
 
-def test_where_the_checkout_lies_is_nobodys_business(folder: Path) -> None:
-    assert results(folder).run(GOOD, lambda planted: f"{ROOT}/out/twin/disk is whole: {planted}")
-    assert load(folder)["checks"]["good"]["said"] == "out/twin/disk is whole: False"
+def test_where_checkout_and_temporary_files_lie_is_nobodys_business(folder: Path) -> None:
+    said = f"{ROOT}/out/twin/disk and {gettempdir()}/run-x1_y2/root/takes/0001 are whole"
+    assert results(folder).run(GOOD, lambda planted: f"{said}: {planted}")
+    assert load(folder)["checks"]["good"]["said"] == "out/twin/disk and root/takes/0001 are whole: False"
 
 
 @pytest.mark.parametrize(
