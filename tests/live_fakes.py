@@ -307,6 +307,18 @@ class Rig:
         open_camera = partial(StageCamera, self.stage, fps)
         open_output = partial(open_card, self.card, period, n_periods)
         self.live = Live(open_camera, open_output, bundle, settings, listening=listening)
+        self._n_xruns_before = 0
+
+    @property
+    def n_xruns(self) -> int:
+        """Underruns since it is heard: before that nothing could be, and all processes are busy starting."""
+        return self.live.meter.count("n_xruns") - self._n_xruns_before
+
+    def start(self) -> None:
+        """Play, until it is heard."""
+        self.live.start()
+        self.until_heard(0.0)
+        self._n_xruns_before = self.live.meter.count("n_xruns")
 
     def until(self, is_so: Callable[[], bool], timeout_s: float = 15.0) -> float:
         """Watch until a condition holds; give the time. Its not coming is a failure."""
@@ -334,8 +346,7 @@ def rig(bundle: Path, **how: object) -> Iterator[Rig]:
     """Play, with a dance that never stops, from when all is heard; end all of it."""
     made = Rig(bundle, **how)  # type: ignore[arg-type]  # as Rig says
     try:
-        made.live.start()
-        made.until_heard(0.0)
+        made.start()
         yield made
     finally:
         made.live.close()
