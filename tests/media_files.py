@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
@@ -16,11 +17,16 @@ from av.container import OutputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from device.edges.camera_file import CameraFile
+from device.models.bundles import FACTORY
+
 # Divides 24, 25, 30, 50, 60, 120 and 59.94 fps evenly, and fits the 16 bits that mpeg4 has.
 TICKS_PER_S = 60_000
 
 # libavutil's AVCOL_RANGE_MPEG and AVCOL_RANGE_JPEG.
 LIMITED_RANGE, FULL_RANGE = 1, 2
+
+SETS_IN_S = 5.0
 
 Picture = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.float32]
@@ -40,6 +46,16 @@ def moving_bar(n_frames: int, height: int = 48, width: int = 64, bar_px: int = 8
         picture[:, left : left + bar_px] = 255
         pictures.append(picture)
     return pictures
+
+
+def make_restless_dance(path: Path) -> Path:
+    """The factory's dance from where it has set in: no 4 s of it hold more than 1.7 times the motion of any others."""
+    pictures = []
+    with closing(CameraFile(FACTORY.parent / "dance.mp4")) as camera:
+        while (frame := camera.read()) is not None:
+            if frame.time_s >= SETS_IN_S:
+                pictures.append(frame.grey)
+    return make_video(path, pictures, fps=50.0)
 
 
 def tone(duration_s: float, rate_hz: int, f0_hz: float = 440.0, n_channels: int = 1, level: float = 0.5) -> Samples:

@@ -21,7 +21,7 @@ from device.models.bundles import FACTORY, write_bundle
 from tests.box_process import BoxProcess, Settings
 from tests.fleet_ssh import FleetSsh
 from tests.long import long
-from tests.media_files import make_sound_file, make_video, tone
+from tests.media_files import make_restless_dance, make_sound_file, make_video, tone
 from tests.pulse_card import PulseCard, pulse_card
 from tests.sshd import Sshd, make_key
 from tests.tone_bundles import read_files
@@ -50,7 +50,7 @@ class Running:
         signers.write_text(f"owner {(folder / 'owner.pub').read_text()}")
         music = make_sound_file(folder / "music.wav", tone(60.0, 48_000, 440.0, level=0.25), 48_000)
         still = make_video(folder / "still.mp4", [np.full((48, 64), 90, np.uint8)] * 250)
-        films = dict.fromkeys(HOSTS, still) | {"stage": FACTORY.parent / "dance.mp4"}
+        films = dict.fromkeys(HOSTS, still) | {"stage": make_restless_dance(folder / "dance.mp4")}
         store: dict[str, object] = {"require_signature": True, "allowed_signers": str(signers)}
         self.boxes: dict[str, BoxProcess] = {}
         sshds = {}
