@@ -150,7 +150,7 @@ def test_a_batch_depends_on_its_number_alone_and_all_rows_come_once(tmp_path: Pa
         np.testing.assert_array_equal(first[name], again[name])
     assert (first["window"] != other["window"]).any()
     assert (first["window"] != next_["window"]).any()
-    with patch("trainer.data.dataset.shuffled", lambda places, *_: places):
+    with patch("trainer.data.order.shuffled", lambda places, *_: places):
         varied = [examples.training_batch(rows, 60, (seed,), 1)["window"] for seed in range(2)]
     assert (varied[0] != varied[1]).any(), "the same order is varied in the same way"
     seen: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []

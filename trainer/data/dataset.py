@@ -14,8 +14,8 @@ import numpy.typing as npt
 from device.core.window import grid_offsets_s, grid_weights, interpolate
 from device.store.store import Take
 from trainer.data.augment import SHARE_STILL, SPECK, Batch, empty_stage, vary
+from trainer.data.order import POOL, RUN, PooledOrder
 from trainer.data.prepare import Segments
-from trainer.data.shuffle import shuffled
 from trainer.data.spectra import band_edges, spectra_at
 from trainer.data.spectra_cache import SpectraCache, default_cache
 from trainer.data.spectra_file import Records
@@ -108,11 +108,16 @@ class Examples:
 
         All rows come once, in random order, then all of them in another.
         """
+        order = PooledOrder(len(rows), stream)
         places = number * batch_size + np.arange(batch_size)
-        first, last = int(places[0]) // len(rows), int(places[-1]) // len(rows)
-        order = [shuffled(places[places // len(rows) == n] % len(rows), len(rows), (*stream, n))
-                 for n in range(first, last + 1)]  # fmt: skip
-        return self._varied(rows[np.concatenate(order)], np.random.default_rng([*stream, number]))
+        self._announce(rows, order.runs_at(places + POOL))
+        return self._varied(rows[order.at(places)], np.random.default_rng([*stream, number]))
+
+    def announce(self, rows: Indices, batch_size: int, stream: tuple[int, ...], number: int) -> None:
+        """Have the disk read what training batches will need from a step on; those after it are announced by them."""
+        first = number * batch_size
+        places = np.arange(first - first % len(rows) % POOL, first + POOL)  # from the start of its pool on
+        self._announce(rows, PooledOrder(len(rows), stream).runs_at(places))
 
     def batches(self, rows: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One epoch in random order; what does not fill a batch is left out."""
@@ -128,6 +133,15 @@ class Examples:
         nobody_moves = batch["window"].max(axis=(1, 2)) <= SPECK
         empty_stage(batch, nobody_moves | (rng.random(len(rows)) < SHARE_STILL), rng)
         return batch
+
+    def _announce(self, rows: Indices, runs: Sequence[Indices]) -> None:
+        for run in runs:
+            take, column = self._places(rows[run])
+            # Between two takes, and about what is held out, a run has gaps.
+            is_gap = (np.diff(take) != 0) | (np.diff(column) > RUN)
+            for part in np.split(np.arange(len(run)), np.flatnonzero(is_gap) + 1):
+                index, first, last = int(take[part[0]]), int(column[part[0]]), int(column[part[-1]])
+                self._files[index].announce(max(0, first + 1 - int(self._reach[index])), last + 1)
 
     def _places(self, rows: Indices) -> tuple[Indices, Indices]:
         """Take and column of each row."""

@@ -138,6 +138,14 @@ class SpectraFile:
         """Fill an array, shape (n_bins,), with the spectrum of one column."""
         self._read(out, self._spectra_at + column * 2 * self.n_bins)
 
+    def announce(self, start: int, stop: int) -> None:
+        """Tell the system that some columns will be read, so that it reads them now, in one piece; do not wait."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        n_bins, n_record = 2 * self.n_bins, self.dtype.itemsize
+        for first, size in ((HEADER_BYTES, n_record), (self._spectra_at, n_bins)):
+            os.posix_fadvise(self._descriptor, first + start * size, (stop - start) * size, os.POSIX_FADV_WILLNEED)
+
     def _read(self, out: Records | npt.NDArray[np.float16], offset: int) -> None:
         try:
             read_into(self._descriptor, out, offset)

@@ -99,6 +99,7 @@ class Loop:
         sums: dict[str, float] = {}
         ahead, started_s = ReadAhead(self._batch), time.perf_counter()
         first = epoch * self.steps_per_epoch
+        self._examples.announce(self._rows, self._n_read, self._stream, first)
         with closing(ahead.over(range(first, first + self.steps_per_epoch))) as batches:
             for number, batch in enumerate(batches):
                 terms = self._step(batch, self._noise(tf.constant([self._settings.seed, first + number])))
@@ -122,8 +123,12 @@ class Loop:
 
     def _batch(self, number: int) -> dict[str, Any]:
         """Batch of a step, as the model takes it."""
-        made = self._examples.training_batch(self._rows, self._share * self._team.n_local, self._stream, number)
-        return self._team.dealt(made)
+        return self._team.dealt(self._examples.training_batch(self._rows, self._n_read, self._stream, number))
+
+    @property
+    def _n_read(self) -> int:
+        """Examples of a step that this process puts together."""
+        return self._share * self._team.n_local
 
     @property
     def _stream(self) -> tuple[int, ...]:
