@@ -52,6 +52,8 @@ class Effort:
         Of takes that are trained on, from least to most.
     scale_steps : int
         Of each epoch of those trainings.
+    scale_rounds : int
+        In which each length has its turn: a machine's own speed comes and goes.
     workers : tuple of int
         That train together.
     target_dances : tuple of str
@@ -77,7 +79,8 @@ class Effort:
     n_changes: int = 200
     layout_s: float = 3.0
     scale_hours: tuple[float, ...] = (1 / 6, 1.0, 10.0)
-    scale_steps: int = 300
+    scale_steps: int = 200
+    scale_rounds: int = 4
     workers: tuple[int, ...] = (1, 2)
     target_dances: tuple[str, ...] = ()
     target_minutes: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from device.core.errors import DanceSamplerError
 from device.store.store import Take
@@ -25,13 +27,18 @@ GB_PER_HOUR = 1.1
 """Takes and spectra together, and some room."""
 WORKED_OUT_H = 100.0
 
+Run = tuple[dict[str, float], float]
+"""What a training found, and the most memory that it and its children held, in MB."""
+
 HOW = """\
 - **scale**: takes of ten minutes made straight from joint positions (recorded salsa in many views, 50 columns a second,
-  48 kHz), of which the shorter rows use the first. Each row is two processes that open takes and spectra as `trainer
-  train` does: the first computes the spectra, the second finds them and trains with preset quick. Opening compares all
-  checksums. Memory is the most that the second and its children held (summed PSS, looked at every 50 ms). Steps per
-  second are the median of four epochs, waiting is the share of them in which the next batch was not ready. The last
-  row is worked out: times and sizes from what the longest row needs beyond the shortest, for each hour.
+  48 kHz), of which the shorter rows use the first. For each row one process opens takes and spectra as `trainer train`
+  does, and computes the spectra; then, in several rounds in which all rows take turns, another finds them and trains
+  with preset quick. Opening compares all checksums. Memory is the most that any of these trainings and its children
+  held (summed PSS, looked at every 50 ms). Steps per second are the median of the rounds, and of each of them that of
+  four epochs; beside the first row is the median of what each round says: the machine's own speed comes and goes by a
+  quarter. Waiting is the share of the time in which the next batch was not ready. The last row is worked out: times
+  and sizes from what the longest row needs beyond the shortest, for each hour.
 """
 HEADER = (
     "takes",
@@ -42,6 +49,7 @@ HEADER = (
     "spectra, GB",
     "peak memory, MB",
     "steps per second",
+    "beside the first row, %",
     "waiting, %",
 )
 
@@ -56,8 +64,8 @@ class Row:
     open_s, spectra_s, again_s : float
         Takes opened, spectra computed, spectra found again.
     takes_gb, spectra_gb, peak_mb : float
-    steps_per_s, wait : float or None
-        None: worked out, not measured.
+    steps_per_s, beside, wait : float or None
+        `beside` is the share of the shortest takes' steps per second. None: worked out, not measured.
     """
 
     hours: float
@@ -68,15 +76,16 @@ class Row:
     spectra_gb: float
     peak_mb: float
     steps_per_s: float | None
+    beside: float | None
     wait: float | None
 
     def cells(self) -> list[str]:
         """As a line of the table."""
         name = f"{self.hours * 60:.0f} min" if self.hours < 1 else f"{self.hours:g} h"
         costs = (self.open_s, self.spectra_s, self.again_s, self.takes_gb, self.spectra_gb, self.peak_mb)
-        if self.steps_per_s is None or self.wait is None:
-            return [f"{name}, worked out", *map(digits, costs), "as above", "as above"]
-        return [name, *map(digits, costs), digits(self.steps_per_s), digits(100 * self.wait)]
+        if self.steps_per_s is None or self.beside is None or self.wait is None:
+            return [f"{name}, worked out", *map(digits, costs), *["as above"] * 3]
+        return [name, *map(digits, costs), digits(self.steps_per_s), digits(100 * self.beside), digits(100 * self.wait)]
 
 
 def measure_scale(bench: Bench) -> Section:
@@ -87,39 +96,59 @@ def measure_scale(bench: Bench) -> Section:
         whole = Path(folder) / "takes"
         _check_room(Path(folder), max(hours))
         make_scale_takes(whole, max(hours) * 3600.0, min(TAKE_S, min(hours) * 3600.0))
-        rows = []
-        for each in hours:
-            bench.say(f"scale: training on {each:g} hours")
-            rows.append(measure_row(whole, Path(folder) / f"{each}", each, bench.effort.scale_steps))
+        plots = [lay_out(whole, Path(folder) / f"{each}", each) for each in hours]
+        first = []
+        for plot in plots:
+            bench.say(f"scale: spectra of {plot.hours:g} hours")
+            first.append(run_watched(plot.takes, plot.cache, 0)[0])
+        rounds = []
+        for number in range(bench.effort.scale_rounds):
+            bench.say(f"scale: training, round {number + 1} of {bench.effort.scale_rounds}")
+            rounds.append([run_watched(plot.takes, plot.cache, bench.effort.scale_steps) for plot in plots])
+        rows = [
+            sum_up(plot, once["spectra_s"], [(one[index], one[0]) for one in rounds])
+            for index, (plot, once) in enumerate(zip(plots, first, strict=True))
+        ]
     return Section("How training grows", text=describe(rows), how=HOW)
 
 
-def measure_row(whole: Path, work: Path, hours: float, n_steps: int) -> Row:
-    """Train on the first hours of takes."""
-    takes, cache = work / "takes", work / "cache"
+class Plot(NamedTuple):
+    """The first hours of takes, and where their spectra are kept."""
+
+    hours: float
+    takes: Path
+    cache: Path
+
+
+def lay_out(whole: Path, work: Path, hours: float) -> Plot:
+    """Take the first hours of all takes."""
+    takes = work / "takes"
     folders = sorted(path for path in whole.iterdir() if path.is_dir())
     n_takes = max(1, round(len(folders) * hours * 3600.0 / _duration_s(folders)))
     for path in folders[:n_takes]:
         shutil.copytree(path, takes / path.name, copy_function=os.link)
-    first, _ = run_watched(takes, cache, 0)
-    again, peak_mb = run_watched(takes, cache, n_steps)
-    row = Row(
-        hours,
-        again["open_s"],
-        first["spectra_s"],
-        again["spectra_s"],
-        _size_gb(takes),
-        _size_gb(cache),
-        peak_mb,
-        again["steps_per_s"],
-        again["wait"],
+    return Plot(hours, takes, work / "cache")
+
+
+def sum_up(plot: Plot, spectra_s: float, rounds: Sequence[tuple[Run, Run]]) -> Row:
+    """A row of its trainings, of each round one, and of the shortest takes' beside it."""
+    found = [mine[0] for mine, _ in rounds]
+    return Row(
+        plot.hours,
+        median(run["open_s"] for run in found),
+        spectra_s,
+        median(run["spectra_s"] for run in found),
+        _size_gb(plot.takes),
+        _size_gb(plot.cache),
+        max(peak_mb for (_, peak_mb), _ in rounds),
+        median(run["steps_per_s"] for run in found),
+        median(mine[0]["steps_per_s"] / first[0]["steps_per_s"] for mine, first in rounds),
+        median(run["wait"] for run in found),
     )
-    shutil.rmtree(work)
-    return row
 
 
-def run_watched(takes: Path, cache: Path, n_steps: int) -> tuple[dict[str, float], float]:
-    """Run a training; what it found, and the most memory that it and its children held, in MB."""
+def run_watched(takes: Path, cache: Path, n_steps: int) -> Run:
+    """Run a training, or with no steps what comes before it."""
     line = [sys.executable, "-m", "tests.bench.scale_run", str(takes), str(cache), str(n_steps)]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         peak_mb = 0.0
@@ -139,7 +168,7 @@ def describe(rows: Sequence[Row]) -> str:
     table = grid(HEADER, [row.cells() for row in [*rows, worked_out(rows, WORKED_OUT_H)]])
     first, last = rows[0], rows[-1]
     memory = 100 * (last.peak_mb / first.peak_mb - 1)
-    speed = 100 * ((last.steps_per_s or 0.0) / (first.steps_per_s or 1.0) - 1)
+    speed = 100 * ((last.beside or 0.0) - 1)
     return (
         f"{table}\n\nFrom {first.cells()[0]} to {last.cells()[0]} of takes memory changes by {memory:+.0f}%, steps per "
         f"second by {speed:+.0f}%. What was computed once is found again by every later run."
@@ -164,6 +193,7 @@ def worked_out(rows: Sequence[Row], hours: float) -> Row:
         at("spectra_gb"),
         at("peak_mb"),
         steps_per_s=None,
+        beside=None,
         wait=None,
     )
 

@@ -13,7 +13,7 @@ from device.models.bundles import FACTORY
 from device.store.store import list_takes
 from tests.bench import scale
 from tests.bench.bench import CLIP, Effort, Show, open_bench
-from tests.bench.scale import Row, describe, measure_scale, run_watched, worked_out
+from tests.bench.scale import Plot, Row, describe, measure_scale, run_watched, sum_up, worked_out
 from tests.bench.scale_takes import make_scale_takes
 from tests.bench.workers import measure_run, measure_workers
 from tests.long import long
@@ -34,11 +34,11 @@ def test_takes_are_as_long_as_asked_and_sound_as_they_move(tmp_path: Path) -> No
 
 
 def test_a_length_is_measured_and_a_hundred_hours_are_worked_out() -> None:
-    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, scale_hours=(0.01,), scale_steps=4))
+    bench = open_bench(Show(FACTORY, CLIP), Effort(n_frames=10, scale_hours=(0.01,), scale_steps=4, scale_rounds=2))
     text = measure_scale(bench).text
     measured, far = ([cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4])
     assert (measured[0], far[0]) == ("1 min", "100 h, worked out")
-    open_s, spectra_s, again_s, takes_gb, spectra_gb, peak_mb, steps_per_s, waiting = map(float, measured[1:])
+    open_s, spectra_s, again_s, takes_gb, spectra_gb, peak_mb, steps_per_s, beside, waiting = map(float, measured[1:])
     assert 0 < open_s < 60
     assert again_s < spectra_s < 60
     assert takes_gb == pytest.approx(36 * (50 * 456 + 48000 * 2) / 1e9, rel=0.05)
@@ -46,7 +46,20 @@ def test_a_length_is_measured_and_a_hundred_hours_are_worked_out() -> None:
     assert float(far[5]) == pytest.approx(100 / 0.01 * spectra_gb, rel=0.02)
     assert 200 < peak_mb < 3000
     assert 0.1 < steps_per_s < 1000
+    assert beside == 100
     assert 0 <= waiting <= 100
+
+
+def test_speed_is_compared_within_each_round(tmp_path: Path) -> None:
+    # The machine was half as fast in the second round.
+    rates = [(60.0, 57.0), (30.0, 29.0), (62.0, 50.0)]
+    one = {"open_s": 1.0, "spectra_s": 0.1, "wait": 0.01}
+    rounds = [
+        (({**one, "steps_per_s": ten}, 900.0 + ten), ({**one, "steps_per_s": short}, 850.0)) for short, ten in rates
+    ]
+    row = sum_up(Plot(10.0, tmp_path, tmp_path), 50.0, rounds)
+    assert (row.steps_per_s, row.beside, row.peak_mb) == (50.0, 57.0 / 60.0, 957.0)
+    assert describe([row, row]).splitlines()[-1].count("steps per second by -5%") == 1
 
 
 SCRIPT = """
@@ -81,7 +94,7 @@ def test_a_run_with_workers_that_fails_is_one_line(tmp_path: Path) -> None:
 
 
 def test_what_is_worked_out_grows_with_the_hours_alone() -> None:
-    rows = [Row(1, 1, 10, 1, 0.4, 0.5, 1000, 50, 0.01), Row(10, 10, 100, 1, 4, 5, 1030, 49, 0.02)]
+    rows = [Row(1, 1, 10, 1, 0.4, 0.5, 1000, 50, 1.0, 0.01), Row(10, 10, 100, 1, 4, 5, 1030, 49, 0.98, 0.02)]
     found = worked_out(rows, 100)
     assert (found.spectra_s, found.takes_gb, found.peak_mb) == pytest.approx((1000, 40, 1330))
     assert found.again_s == 1
