@@ -311,13 +311,17 @@ class Rig:
 
     @property
     def n_xruns(self) -> int:
-        """Underruns since it is heard: before that nothing could be, and all processes are busy starting."""
+        """Underruns since it has started: before that nothing can be heard, and all processes are busy starting."""
         return self.live.meter.count("n_xruns") - self._n_xruns_before
 
     def start(self) -> None:
         """Play, until it is heard."""
         self.live.start()
         self.until_heard(0.0)
+        self.count_from_now()
+
+    def count_from_now(self) -> None:
+        """Forget the underruns until now."""
         self._n_xruns_before = self.live.meter.count("n_xruns")
 
     def until(self, is_so: Callable[[], bool], timeout_s: float = 15.0) -> float:
