@@ -19,7 +19,7 @@ PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", "av", "soundfile", "mus
 INTRODUCTION = """\
 # What it costs
 
-Written by `make bench`; to repeat it, run that: half an hour once set up. At the top are the budgets, each figure
+Written by `make bench`; to repeat it, run that: some 35 minutes once set up. At the top are the budgets, each figure
 beside its limit; below, what other programs of the kind cost in the same run, how the cost grows, and what
 follows for smaller machines. How each figure was measured is said at the end.
 """
