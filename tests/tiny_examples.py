@@ -35,6 +35,9 @@ class WholeBatches:
         """Of the spectra."""
         return 0.05
 
+    def announce(self, *_: Any) -> None:
+        """There is no disk."""
+
     def training_batch(self, _: Any, n: int, __: Any, number: int) -> dict[str, npt.NDArray[np.float32]]:
         """The part of one worker: half of the batch is loud, half of it soft."""
         rng, model = np.random.default_rng(number), self._model
