@@ -60,6 +60,16 @@ def test_a_pool_comes_from_few_runs_of_all_and_is_mixed() -> None:
     assert abs(np.corrcoef(one_pass[:-1], one_pass[1:])[0, 1]) < 0.05
 
 
+@pytest.mark.parametrize("n", [POOL + 1, 1003])
+def test_the_places_of_a_pool_give_each_of_its_runs_once(n: int) -> None:
+    order = PooledOrder(n, KEY)
+    for first in range(n, 2 * n, POOL):  # of the second pass
+        places = np.arange(first, min(first + POOL, 2 * n))
+        runs = order.runs_at(places)
+        assert all((np.diff(run) == 1).all() for run in runs)
+        assert np.array_equal(np.sort(np.concatenate(runs)), np.sort(order.at(places)))
+
+
 def test_of_what_a_batch_reads_the_disk_was_told_before(tmp_path: Path) -> None:
     takes = [make_take(tmp_path / "takes", fps, seed) for seed, fps in enumerate((120.0, 60.0, 30.0))]
     examples = Examples(takes, settings(), SpectraCache(tmp_path / "cache"))

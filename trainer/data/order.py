@@ -40,15 +40,15 @@ class PooledOrder:
         return found
 
     def runs_at(self, places: Indices) -> list[Indices]:
-        """The runs whose examples come from the pools of given places on: for each the numbers in it.
+        """The runs that begin at given places, before their pools are mixed: for each the numbers in it.
 
-        All places of a pool together give all of its runs. There are none if one pool holds all.
+        All places of a pool together give each of its runs once. There are none if one pool holds all.
         """
         if self._n <= POOL:
             return []
-        passes, firsts = places // self._n, places % self._n // RUN * RUN
-        wanted = np.unique(np.stack([passes, firsts]), axis=1).T.tolist()
-        return [self._in_runs(np.arange(first, min(first + RUN, self._n)), number) for number, first in wanted]
+        starts = places[places % self._n % RUN == 0]
+        begins = zip((starts // self._n).tolist(), (starts % self._n).tolist(), strict=True)
+        return [self._in_runs(np.arange(first, min(first + RUN, self._n)), number) for number, first in begins]
 
     def _in_pass(self, places: Indices, number: int) -> Indices:
         key = (*self._key, number)

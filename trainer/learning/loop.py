@@ -66,6 +66,7 @@ class Loop:
         self._share = self._team.share_of(preset.batch_size)
         self.steps_per_epoch = preset.n_steps // preset.n_epochs
         self._examples, self._rows, self._settings, self._compute = examples, rows, settings, compute
+        self._announced = -1
         self._variance = self._team.agree(examples.variance(rows))
         if not self._variance > 0:
             raise TrainingError("the takes' sound never changes, it may be silent: record or import takes with sound")
@@ -99,7 +100,9 @@ class Loop:
         sums: dict[str, float] = {}
         ahead, started_s = ReadAhead(self._batch), time.perf_counter()
         first = epoch * self.steps_per_epoch
-        self._examples.announce(self._rows, self._n_read, self._stream, first)
+        if first != self._announced:
+            self._examples.announce(self._rows, self._n_read, self._stream, first)
+        self._announced = first + self.steps_per_epoch  # what comes after them the batches announce
         with closing(ahead.over(range(first, first + self.steps_per_epoch))) as batches:
             for number, batch in enumerate(batches):
                 terms = self._step(batch, self._noise(tf.constant([self._settings.seed, first + number])))
